@@ -1,0 +1,6 @@
+"""`python -m aitbc`."""
+
+from aitbc.cli import main
+
+if __name__ == "__main__":
+    main()

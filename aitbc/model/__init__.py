@@ -1,0 +1,1 @@
+"""The vocabulary as types: no I/O, no clock."""

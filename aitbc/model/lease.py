@@ -1,0 +1,73 @@
+"""A lease is the right to one slot of one agent; once begun it is an attempt, and one worker POSTs it."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from aitbc.model.priority import Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A lease that waits for a worker to begin it: its id (`{task}:{grant number}`) and the priority of its job's queue."""
+
+    lease_id: str
+    priority: Priority
+
+    @property
+    def task_id(self) -> str:
+        """The task the lease is for."""
+        return task_of(self.lease_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A begun lease and all that its POST needs.
+
+    `deadline`: Unix seconds; `run_timeout`: seconds; `task_data`, `requirements`: JSON bytes, never read by the ledger;
+    `retries`: by hand, so far; `url`, `kind`: the agent's endpoint; `sealed_secret`: the agent's, encrypted, or empty.
+    """
+
+    lease_id: str
+    attempt: int
+    deadline: float
+    run_timeout: float
+    priority: Priority
+    task_data: bytes
+    requirements: bytes
+    retries: int
+    idempotent: bool
+    agent_id: str
+    url: str
+    kind: str
+    sealed_secret: str
+
+    @property
+    def task_id(self) -> str:
+        """The task that is attempted."""
+        return task_of(self.lease_id)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for all automatic attempts; a retry by hand has its own."""
+        return keyed(self.task_id, self.retries)
+
+
+def task_of(lease_id: str) -> str:
+    """The task id inside a lease id (task ids hold no colon)."""
+    return lease_id.rpartition(":")[0]
+
+
+def keyed(task_id: str, retries: int) -> str:
+    """`task`, or `task.r2` after the second retry by hand: Idempotency-Key, and the Celery id of its jobs."""
+    return f"{task_id}.r{retries}" if retries else task_id
+
+
+def new_token() -> str:
+    """An unguessable token (256 bits) that proves who holds an attempt. Only its hash is stored."""
+    return secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> str:
+    """SHA-256 in hex: what Redis holds of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
