@@ -43,9 +43,6 @@ class Settings:
     shutdown_timeout: float = _setting(
         "AITBC_SHUTDOWN_TIMEOUT", 30.0, "How long a stopping worker lets calls run, s.", least=0, most=86_400
     )
-    ledger_replicas: int = _setting(
-        "AITBC_LEDGER_REPLICAS", 0, "Redis replicas that must have a submit before it is answered.", least=0, most=16
-    )
     max_ledger_bytes: int = _setting(
         "AITBC_MAX_LEDGER_BYTES", 0, "Redis memory at 80 % of which submits are refused; 0: its maxmemory.", least=0
     )

@@ -71,7 +71,6 @@ class NewTask:
     run_at: float = 0.0
     idempotent: bool = False
     idempotency_key: str = ""
-    affinity_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,60 @@
+"""A step is a value: which script, which arguments, how to read its reply.
+
+All logic of a transition is in its Lua, so there are no blocking and asynchronous twins: whoever has a client runs the step.  Every step
+is safe to repeat: a repeat returns the same answer.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+from aitbc.model.lease import Grant
+from aitbc.model.priority import PRIORITIES
+
+T = TypeVar("T")
+Arg = str | bytes | int | float
+MICRO = 1_000_000
+"""Microseconds a second: times in scripts are whole microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[T]):
+    """`script`: a file of lua/ without its ending; `parse` reads the reply and raises what a refusal means."""
+
+    script: str
+    args: tuple[Arg, ...]
+    parse: Callable[[Any], T]
+
+
+def text(value: bytes | str | int | None) -> str:
+    """A reply's text; None is empty."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if value is None else str(value)
+
+
+def texts(values: Sequence[Any]) -> list[str]:
+    """A reply's texts."""
+    return [text(value) for value in values]
+
+
+def grants(values: Sequence[Any]) -> list[Grant]:
+    """Leases that need a `dispatch` job: scripts return each as `{lease id} {rank}`."""
+    pairs = (text(value).rsplit(" ", 1) for value in values)
+    return [Grant(lease_id, PRIORITIES[int(rank)]) for lease_id, rank in pairs]
+
+
+def micros(seconds: float) -> int:
+    """Seconds as whole microseconds."""
+    return round(seconds * MICRO)
+
+
+def iso(value: Any) -> str:
+    """A script's microseconds since 1970 as ISO-8601 UTC with microseconds and `+00:00`."""
+    return datetime.fromtimestamp(int(float(value)) / MICRO, UTC).isoformat(timespec="microseconds")
+
+
+def iso_or_none(value: Any) -> str | None:
+    """`iso`, None for an absent or empty time."""
+    return iso(value) if value not in (None, b"", "", b"0", "0") else None

@@ -1,0 +1,3 @@
+"""Every agent in turn, whatever it is doing: the one used least recently."""
+
+LOAD = "0"

@@ -1,0 +1,41 @@
+"""Steps of a worker: the sign of life that it gives every 2 s."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from aitbc.ledger.step import Step, texts
+
+ALIVE_SECONDS = 10.0
+"""A worker that has not been heard for this long is gone: its synchronous leases end as `worker_lost`."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """How the ledger sees a worker.
+
+    `known`: False when it had been declared dead (its leases have ended: it takes a new id). `cancelled`: begun leases whose task the
+    client cancelled; `begun`: every begun lease it holds.
+    """
+
+    known: bool
+    cancelled: list[str]
+    begun: list[str]
+
+
+def alive(worker: str, *, first: bool = False) -> Step[WorkerView]:
+    """I live, for 10 s more. `first`: this worker has just started."""
+
+    def parse(reply: list[Any]) -> WorkerView:
+        return WorkerView(bool(reply[0]), texts(reply[1]), texts(reply[2]))
+
+    return Step("worker", (worker, "1" if first else ""), parse)
+
+
+def leave(worker: str) -> Step[int]:
+    """Forget a worker that stops in order and holds nothing. Returns the leases it still holds (then it is not forgotten)."""
+    return Step("leave", (worker,), int)
+
+
+def count() -> Step[int]:
+    """Workers that are alive: their last sign of life is less than 10 s old."""
+    return Step("workers", (), int)
