@@ -86,8 +86,15 @@ def register(agent: Registration) -> Step[Registered]:
         "_url": url,
         "_secret": agent.sealed_secret,
     }
-    pairs = [item for pair in record.items() for item in pair]
-    args = (agent.agent_id, "\n".join(["", *terms, ""]), micros(agent.heartbeat_timeout), agent.instance_id, *pairs)
+    pairs: list[Arg] = [item for pair in record.items() for item in pair]
+    args: tuple[Arg, ...] = (
+        agent.agent_id,
+        "\n".join(["", *terms, ""]),
+        micros(agent.heartbeat_timeout),
+        agent.instance_id,
+        "1" if agent.weight != 1.0 else "",
+        *pairs,
+    )
 
     def parse(reply: list[Any]) -> Registered:
         if text(reply[0]) == "full":
@@ -160,7 +167,7 @@ def discover(query: AgentQuery) -> Step[list[Agent]]:
     terms = index_terms(query.agent_type, query.capabilities, query.services, query.tags)
     if query.status is not None:
         terms.add(f"status:{query.status}")
-    args = (query.limit, round(query.min_health_score * 10), *sorted(terms or {ANY}))
+    args: tuple[Arg, ...] = (query.limit, round(query.min_health_score * 10), *sorted(terms or {ANY}))
     return Step("discover", args, lambda reply: sorted(map(_agent, reply), key=lambda agent: (-agent.health_score, agent.agent_id)))
 
 

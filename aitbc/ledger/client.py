@@ -1,0 +1,77 @@
+"""The blocking client: runs steps for the API and the command line. The worker's pipelining one is in pipeline.py."""
+
+import time
+from typing import Any, TypeVar
+
+import redis
+
+from aitbc.errors import Full, LedgerAway
+from aitbc.ledger import connection, scripts
+from aitbc.ledger.keys import BY_NAME
+from aitbc.ledger.step import Step, text
+from aitbc.settings import Settings
+
+T = TypeVar("T")
+TRIES = 3
+PAUSE = 0.1
+"""A step is tried thrice, 0.1 and 0.2 s apart: long enough for a script reload or a dropped connection, short enough for a caller."""
+
+
+class Ledger:
+    """The ledger as blocking code sees it; threads and greenlets may share one."""
+
+    def __init__(self, settings: Settings, *, connections: int = 64, offset: str = "0") -> None:
+        """Connect lazily. `offset`: see scripts.load (tests)."""
+        self.settings = settings
+        self.redis = connection.blocking(settings.redis_url, connections)
+        self._scripts = scripts.load(settings, offset)
+
+    def run(self, step: Step[T]) -> T:
+        """Run a step. Raises LedgerAway, Full (Redis out of memory: nothing was stored), and what the step's refusals mean."""
+        for tried in range(1, TRIES + 1):
+            try:
+                return step.parse(self._evaluate(step))
+            except (redis.RedisError, OSError) as exc:
+                if connection.is_full(exc):
+                    raise Full("the ledger's Redis is out of memory: nothing was stored; raise its maxmemory", retry_after=30) from exc
+                if not connection.is_passing(exc):
+                    raise
+                if tried == TRIES:
+                    raise LedgerAway("the ledger (Redis) does not answer: nothing was lost, try again", retry_after=2) from exc
+                time.sleep(PAUSE * tried)
+        raise AssertionError("unreachable")
+
+    def _evaluate(self, step: Step[Any]) -> Any:
+        script = self._scripts[step.script]
+        try:
+            return self.redis.evalsha(script.sha, 0, *step.args)
+        except redis.exceptions.NoScriptError:
+            return self.redis.eval(script.text, 0, *step.args)
+
+    def ping(self) -> None:
+        """Raises LedgerAway."""
+        try:
+            self.redis.ping()
+        except (redis.RedisError, OSError) as exc:
+            raise LedgerAway("the ledger (Redis) does not answer", retry_after=2) from exc
+
+    def follow(self, last_id: str, block_seconds: float) -> tuple[str, list[tuple[str, str]]]:
+        """Tasks that reached a terminal state after `last_id` (`$`: from now on), as (task id, state), and the new last id.
+
+        Blocks at most `block_seconds`, below 5. Raises LedgerAway.
+        """
+        try:
+            if last_id == "$":
+                newest: Any = self.redis.xrevrange(BY_NAME["EVENTS"], count=1)
+                return (text(newest[0][0]) if newest else "0-0"), []
+            streams: Any = self.redis.xread({BY_NAME["EVENTS"]: last_id}, count=1000, block=int(block_seconds * 1000))
+        except (redis.RedisError, OSError) as exc:
+            raise LedgerAway("the ledger (Redis) does not answer", retry_after=2) from exc
+        entries = (streams[0][1] if isinstance(streams, list) else next(iter(streams.values()))[0]) if streams else []
+        found = [(text(fields[b"t"]), text(fields[b"s"])) for _, fields in entries]
+        return (text(entries[-1][0]) if entries else last_id), found
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.redis.close()
+        self.redis.connection_pool.disconnect()

@@ -1,0 +1,192 @@
+-- Lifecycle: how a task's attempt begins, how a task ends, is retried or goes back. After grant.
+-- The live lease is part of the task's record (`lease` names it). A begun one leaves a line L{grant} = attempt|agent|token hash|began,
+-- and when it has ended |ended|outcome|http status|error code. `lines` lists the grants whose lines are kept: the first 5 and last 15.
+
+local function line_of(id) return 'L' .. id:match('(%d+)$') end
+
+local function task(t, line)
+  local T = get(TASK .. t, 'state', 'sig', 'priority', 'stamp', 'since', 'lease', 'agent', 'attempt', 'first', 'counted', 'crashes',
+    'max_attempts', 'tried', 'queue_timeout', 'granted_at', 'wait', 'worker', 'token', 'async', 'expires', 'deadline', 'cancelling',
+    'instance', line or 'L0')
+  T.task = t
+  return T
+end
+
+-- The task's record when the lease is live; else nil and the record.
+local function lease(id)
+  local T = task(id:match('^(.*):'), line_of(id))
+  if T.lease == id then return T end
+  return nil, T
+end
+
+-- The lease that this token holds or held, among the kept attempts of the task; nil when none.
+local function by_token(t, token)
+  local T = get(TASK .. t, 'lease', 'token', 'lines')
+  if T.lease and T.token == token then return T.lease end
+  for number in (T.lines or ''):gmatch('%d+') do
+    local line = call('HGET', TASK .. t, 'L' .. number)
+    if line and line:match('^[^|]*|[^|]*|([^|]*)') == token then return t .. ':' .. number end
+  end
+end
+
+-- What the POST needs; aitbc/ledger/leases.py reads it in this order.
+local function needs(id, a, A, T)
+  return {id, tonumber(T.attempt), tonumber(T.deadline), tonumber(T.run_timeout), T.priority, T.task_data or '', T.requirements or '',
+    tonumber(T.retries or 0), T.idempotent or '', a, A._url or '', A._kind or '', A._secret or ''}
+end
+
+local function keep_line(t, T, number) -- one more line; beyond 20 the sixth goes, with its kept reply
+  local lines = {}
+  for n in (T.lines or ''):gmatch('%d+') do lines[#lines + 1] = n end
+  lines[#lines + 1] = number
+  if #lines > 20 then
+    local old = table.remove(lines, 6)
+    call('HDEL', TASK .. t, 'L' .. old, 'RL' .. old)
+  end
+  return table.concat(lines, ' ')
+end
+
+local function is_suspect(T) return tonumber(T.crashes or 0) >= 2 end
+
+-- A granted lease of an agent that takes work; what the POST needs, or nil for a suspect beside another in the same worker.
+local function begin(id, worker, token, t, a, A)
+  local T = get(TASK .. t, 'attempt', 'deadline', 'priority', 'task_data', 'requirements', 'retries', 'run_timeout', 'token', 'since', 'lines',
+    'idempotent', 'crashes')
+  if T.token then return needs(id, a, A, T) end -- a repeat
+  if is_suspect(T) and call('HEXISTS', SUSPECTS, worker) == 1 then return end
+  T.attempt, T.deadline = (T.attempt or 0) + 1, now + T.run_timeout
+  call('ZADD', LEASES, T.deadline + SLACK, id)
+  call('HSET', TASK .. t, 'worker', worker, 'token', token, 'attempt', T.attempt, 'expires', T.deadline, 'deadline', T.deadline,
+    'instance', A._instance or '', 'lines', keep_line(t, T, id:match('(%d+)$')),
+    line_of(id), string.format('%d|%s|%s|%.0f', T.attempt, a, token, now))
+  call('SADD', OF_WORKER .. worker, id)
+  call('ZADD', WORKERS, now + WORKER_TTL, worker) -- a worker thought dead is watched again
+  if is_suspect(T) then call('HSET', SUSPECTS, worker, id) end
+  call('HINCRBY', STATS, 'begun', 1)
+  call('HINCRBY', STATS, 'distribution_us', string.format('%.0f', now - (T.since or now)))
+  return needs(id, a, A, T)
+end
+
+-- What the POST needs; or nil and why: gone, begun, refused (by the agent's state), suspect; for the last two the lease too.
+local function try_begin(id, worker, token)
+  local L = lease(id)
+  if not L then return nil, 'gone' end
+  local A = agent(L.agent)
+  if L.token then
+    if L.token == token and L.worker == worker and not L.cancelling then return begin(id, worker, token, L.task, L.agent, A) end
+    return nil, 'begun'
+  end
+  if room(A) == 0 then return nil, 'refused', L end
+  call('ZREM', LEASES, id)
+  local answer = begin(id, worker, token, L.task, L.agent, A)
+  if not answer then
+    call('ZADD', LEASES, now, id)
+    return nil, 'suspect', L
+  end
+  return answer
+end
+
+-- The one way into a terminal state. `...`: further fields of the record.
+local function finished(t, T, state, ...)
+  become(t, T.state, state, now, 'ended_at', now, 'lease', '', ...)
+  call('HINCRBY', STATS, state, 1)
+  call('HINCRBY', SIG .. T.sig, 'live', -1)
+  if T.queue_timeout then call('ZREM', TIMEOUTS, t) end
+  call('XADD', EVENTS, 'MAXLEN', '~', KEEP_EVENTS, '*', 't', t, 's', state)
+  T.state = state
+end
+
+local function fail(t, T, code, message) finished(t, T, 'failed', 'error_code', code, 'error_message', message, 'error_agent', T.agent or '') end
+
+-- Back into the order with its old stamp: match(T.sig) must follow.
+local function again(t, T, delay)
+  local was = T.state
+  if delay > 0 then
+    T.state = 'scheduled'
+    become(t, was, 'scheduled', now + delay, 'lease', '', 'due', now + delay)
+  else
+    T.state, T.stamp = 'waiting', T.stamp or new_stamp()
+    become(t, was, 'waiting', T.stamp, 'lease', '', 'stamp', T.stamp, 'since', now)
+    enqueue(t, T.sig, T.priority, T.stamp)
+  end
+end
+
+-- 1 s × 2^(n−1), at most 60 s, ±20 % from the stamp: the same in every repeat.
+local function backoff(n, stamp) return math.floor(math.min(S * 2 ^ (n - 1), 60 * S) * (0.8 + (stamp % 1000) / 2500)) end
+
+local LOST = {crash = true, lost = true, stopped = true} -- the call was broken off: what it did is not known
+
+-- An attempt has failed. how: final; counted (against max_attempts); unstarted (the work never began); crash, lost (its worker died; only
+-- a crash is held against the task); stopped (its worker or its agent stopped). The task ends, or goes on: rematch must follow when
+-- T.state is waiting now.
+local function failed(t, T, how, code, message)
+  local counted, crashes = tonumber(T.counted or 0), tonumber(T.crashes or 0)
+  if how == 'counted' then counted = counted + 1 elseif how == 'crash' then crashes = crashes + 1 end
+  local most, sends = tonumber(T.max_attempts), (T.attempt or 0) - (T.first or 0)
+  if LOST[how] and most == 1 then how, code = 'final', 'outcome_unknown' end
+  if crashes >= MAX_CRASHES then how, code = 'final', 'poison' end
+  if how ~= 'final' and sends >= MAX_DISPATCHES then how, code = 'final', 'dispatch_limit' end
+  local tried = T.tried or ' '
+  if not tried:find(' ' .. T.agent .. ' ', 1, true) and #tried < 2000 then tried = tried .. T.agent .. ' ' end
+  call('HSET', TASK .. t, 'counted', counted, 'crashes', crashes, 'tried', tried)
+  if how == 'final' or counted >= most then return fail(t, T, code, message) end
+  local at_once = LOST[how] or untried(tried, T.sig)
+  again(t, T, at_once and 0 or backoff(how == 'counted' and counted or math.max(1, sends), T.stamp))
+end
+
+-- The first write of what ends a lease; settle(L.agent) must follow.
+local function free(id, L)
+  call('ZREM', LEASES, id)
+  call('SREM', OF_AGENT .. L.agent, id)
+  if L.worker then
+    call('SREM', OF_WORKER .. L.worker, id)
+    if is_suspect(L) then call('HDEL', SUSPECTS, L.worker) end
+  end
+  if L.cancelling then
+    call('SREM', CANCEL_AGENT .. L.agent, id)
+    call('SREM', CANCEL_WORKER .. L.worker, id)
+  end
+end
+
+-- The attempt's line, complete.
+local function closing(T, id, outcome, http, code)
+  return (T[line_of(id)] or '') .. string.format('|%.0f|%s|%s|%s', now, outcome, http, code)
+end
+
+-- A lease has ended and its task is runnable again: it may go to another agent, so the freed one is shown as it is first.
+local function rematch(sig, a, grants)
+  local A = agent(a)
+  if A then
+    refresh(a, A)
+    place(a, A)
+  end
+  return settle(a, match(sig, grants))
+end
+
+-- A granted lease goes back unbegun: the task is runnable again after `delay`, its stamp kept.
+local function hand_back(id, L, delay, grants)
+  free(id, L)
+  again(L.task, L, delay)
+  return rematch(L.sig, L.agent, grants)
+end
+
+-- A begun lease that ends without an answer.
+local function broken(id, L, how, code, grants)
+  free(id, L)
+  call('HINCRBY', STATS, 'attempts_bad', 1)
+  call('HSET', TASK .. L.task, line_of(id), closing(L, id, how == 'crash' and 'lost' or how, '', code))
+  if L.state == 'running' then failed(L.task, L, how, code, '') else call('HSET', TASK .. L.task, 'lease', '') end
+  if L.state == 'waiting' then return rematch(L.sig, L.agent, grants) end
+  return settle(L.agent, grants)
+end
+
+-- An ended task leaves the ledger, counted.
+local function erase(t, state)
+  local T = get(TASK .. t, 'idempotency_key', 'result')
+  call('ZREM', TASKS .. state, t)
+  call('ZREM', ALL, t)
+  if T.idempotency_key then call('DEL', IDEMPOTENCY .. T.idempotency_key) end
+  if T.result then call('HINCRBY', STATS, 'result_bytes', -#T.result) end
+  call('DEL', TASK .. t)
+  call('HINCRBY', STATS, 'trimmed_' .. state, 1)
+end

@@ -1,0 +1,12 @@
+-- needs: order, agent, grant
+-- pause(rank, 1 pause | 0 resume): no new grants from it; what is granted goes on. Returns {grants…}.
+local rank, on = ARGV[1], ARGV[2] == '1'
+pass_when_full()
+if on then
+  call('HSET', LEDGER, rank, 1)
+  return {}
+end
+call('HDEL', LEDGER, rank)
+local grants = {}
+for _, sig in ipairs(call('ZRANGE', HEADS .. rank, 0, -1)) do match(sig, grants) end
+return grants

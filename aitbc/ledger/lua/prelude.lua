@@ -1,0 +1,42 @@
+-- Prelude: before every step, after the generated constants (key names, bounds, OFFSET, loads of the strategies).
+--
+-- Time is the ledger's own, in microseconds. Lua does not roll back: a step reads and checks first; after its first write only commands
+-- that cannot fail. Never use `..` or tostring on a stamp, time or score: Lua prints 14 digits; as an argument of `call` it keeps 17.
+local call, S = redis.call, 1000000
+
+local clock = call('TIME')
+local now = clock[1] * S + clock[2] + OFFSET
+
+-- The named fields of a hash as a table; absent and empty ones are nil.
+local function get(key, ...)
+  local values, record = call('HMGET', key, ...), {}
+  for i, name in ipairs({...}) do
+    if values[i] and values[i] ~= '' then record[name] = values[i] end
+  end
+  return record
+end
+
+-- Paused ranks ('0' to '4'), strategy, epochs, grace: one read a script.
+local settings
+local function setting(name)
+  settings = settings or get(LEDGER, '0', '1', '2', '3', '4', 'strategy', 'epoch', 'next_strategy', 'next_epoch', 'grace')
+  return settings[name]
+end
+
+-- A first write that passes when Redis is out of memory; after it the others pass too. For steps that have no ZREM of their own.
+local function pass_when_full() call('ZREM', LEASES, '') end
+
+-- Microseconds since 1970 as ISO-8601 UTC. Days to date: http://howardhinnant.github.io/date_algorithms.html (civil_from_days).
+local function iso(us)
+  local floor, seconds = math.floor, math.floor(us / S)
+  local z, rest = floor(seconds / 86400) + 719468, seconds % 86400
+  local era = floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = floor((doe - floor(doe / 1460) + floor(doe / 36524) - floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + floor(yoe / 4) - floor(yoe / 100))
+  local mp = floor((5 * doy + 2) / 153)
+  local day, month = doy - floor((153 * mp + 2) / 5) + 1, mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06d+00:00', year, month, day,
+    floor(rest / 3600), floor(rest % 3600 / 60), rest % 60, us % S)
+end

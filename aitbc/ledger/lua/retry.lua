@@ -1,0 +1,22 @@
+-- needs: order, agent, signature, grant, lifecycle
+-- retry(task, request, signature, terms, floor): a failed or cancelled task by hand: counters and stamp anew, attempts go on counting.
+-- Returns {state, grants…} (a repeat of the same request too); {busy} while a cancelled lease lives; {final, state}; {unknown}; {signatures}.
+local t, request, sig, terms, floor = unpack(ARGV)
+local T = task(t)
+if not T.state then return {'unknown'} end
+if call('HGET', TASK .. t, 'retry') == request then return {T.state} end
+if T.state ~= 'failed' and T.state ~= 'cancelled' then return {'final', T.state} end
+if T.lease then return {'busy'} end
+if not may_use(sig) then return {'signatures'} end
+local was = T.state
+call('HDEL', TASK .. t, 'counted', 'crashes', 'tried', 'ended_at', 'error_code', 'error_message', 'error_agent', 'routed', 'progress')
+use(sig, terms, floor)
+call('HSET', TASK .. t, 'retry', request, 'first', T.attempt or 0)
+call('HINCRBY', TASK .. t, 'retries', 1)
+call('HINCRBY', STATS, 'retried', 1)
+call('HINCRBY', STATS, 'reopened_' .. was, 1)
+T.stamp = nil
+again(t, T, 0)
+if T.queue_timeout then call('ZADD', TIMEOUTS, now + T.queue_timeout, t) end
+local grants = match(T.sig, {})
+return {call('HGET', TASK .. t, 'state'), unpack(grants)}

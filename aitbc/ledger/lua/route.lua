@@ -1,0 +1,23 @@
+-- needs: order, agent, grant, lifecycle
+-- route(task, worker, token hash). Matches the task's signature until it has its slot or nothing fits (those behind it have jobs of their
+-- own); the worker begins its grant, or else the first one made, kept in the task so that a repeat finds it.
+-- Returns {needs | why, grants of others…}; why: waiting, suspect, or the state that leaves nothing to do.
+local t, worker, token = unpack(ARGV)
+local T = get(TASK .. t, 'state', 'sig', 'stamp', 'lease', 'token', 'routed')
+local before = T.state == 'running' and T.token == token and T.lease or T.routed and T.routed:match('^' .. token .. ' (.*)')
+if before then return {(try_begin(before, worker, token)) or T.state} end
+if T.state ~= 'queued' and T.state ~= 'waiting' then return {T.state or 'unknown'} end
+
+local grants = match(T.sig, {}, t)
+local last = grants[#grants] and grants[#grants]:match('^(.*) ')
+local own = last and granted[last][1] == t
+if T.state == 'queued' and not own then become(t, 'queued', 'waiting', T.stamp) end
+if not grants[1] then return {'waiting'} end
+local id = table.remove(grants, own and #grants or 1):match('^(.*) ')
+if not own then call('HSET', TASK .. t, 'routed', token .. ' ' .. id) end
+local answer = begin(id, worker, token, unpack(granted[id]))
+if not answer then
+  hand_back(id, lease(id), S, grants)
+  answer = 'suspect'
+end
+return {answer, unpack(grants)}

@@ -1,0 +1,58 @@
+-- needs: order, agent, grant
+-- sweep_agents(most): the clock first (a gap means that the coordinator was away: nobody counts as silent for one timeout more), then
+-- overdue heartbeats, breakers that are due, health that has risen, agents left unsettled, agents long gone. Returns {1 when more, grants…}.
+local most, grants, more = tonumber(ARGV[1]), {}, 0
+local swept = tonumber(call('HGET', LEDGER, 'swept') or now)
+pass_when_full()
+if now - swept > 5 * S or now < swept then
+  call('HSET', LEDGER, 'grace', now)
+  settings = nil
+end
+call('HSET', LEDGER, 'swept', now)
+
+local function due(key, before)
+  local list = call('ZRANGEBYSCORE', key, '-inf', before or now, 'LIMIT', 0, most)
+  if #list == most then more = 1 end
+  return list
+end
+
+for _, a in ipairs(due(ALIVE)) do
+  local A = get(AGENT .. a, 'status', '_timeout')
+  local allowed = (setting('grace') or 0) + A._timeout
+  if now < allowed then call('ZADD', ALIVE, allowed, a)
+  else
+    call('ZREM', ALIVE, a)
+    if A.status == 'active' then
+      set_status(a, A, 'inactive')
+      settle(a, grants)
+    end
+  end
+end
+for _, a in ipairs(due(COOLDOWN)) do -- half open: one lease at a time until an answer closes it
+  call('ZREM', COOLDOWN, a)
+  call('HSET', AGENT .. a, 'breaker', 'half_open')
+  local A = get(AGENT .. a, 'status', '_timeout')
+  if A.status == 'error' then
+    set_status(a, A, 'active')
+    if tonumber(A._timeout) > 0 then call('ZADD', ALIVE, 'NX', now + A._timeout, a) end
+  end
+  settle(a, grants)
+end
+for _, a in ipairs(due(DRIFT)) do settle(a, grants) end
+for _, a in ipairs(call('SRANDMEMBER', UNSETTLED, 16)) do
+  if #grants >= GRANTS then
+    more = 1
+    break
+  end
+  call('SREM', UNSETTLED, a)
+  settle(a, grants)
+end
+for _, a in ipairs(due(SILENT, now - KEEP_INACTIVE)) do
+  local A = agent(a)
+  if A.active == 0 then forget(a, A) else call('ZADD', SILENT, now, a) end
+end
+-- A clock that was set back leaves deadlines far ahead: none may lie further than its timeout.
+for _, a in ipairs(call('ZREVRANGEBYSCORE', ALIVE, '+inf', now + 86400 * S, 'LIMIT', 0, most)) do
+  call('ZADD', ALIVE, now + call('HGET', AGENT .. a, '_timeout'), a)
+end
+return {more, unpack(grants)}

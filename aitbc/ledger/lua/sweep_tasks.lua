@@ -1,0 +1,46 @@
+-- needs: order, agent, grant, lifecycle
+-- sweep_tasks(most): due tasks into the order; queue timeouts; tasks nobody took for MAX_AGE; old records trimmed by age, number and bytes.
+-- Returns {1 when more, grants…}.
+local most, grants, more, sigs = tonumber(ARGV[1]), {}, 0, {}
+pass_when_full()
+
+local function due(key, before)
+  local list = call('ZRANGEBYSCORE', key, '-inf', before, 'LIMIT', 0, most)
+  if #list == most then more = 1 end
+  return list
+end
+
+for _, t in ipairs(due(TASKS .. 'scheduled', now)) do
+  local T = task(t)
+  again(t, T, 0)
+  sigs[#sigs + 1] = T.sig
+end
+for _, sig in ipairs(sigs) do match(sig, grants) end
+
+local function expire(t, code)
+  local T = task(t)
+  if T.state == 'queued' or T.state == 'waiting' then unqueue(t, T.sig, T.priority)
+  elseif T.state ~= 'scheduled' then return call('ZREM', TIMEOUTS, t) end -- it began: the limit is met
+  fail(t, T, code, '')
+end
+for _, t in ipairs(due(TIMEOUTS, now)) do expire(t, 'queue_timeout') end
+for _, state in ipairs({'queued', 'waiting'}) do
+  for _, t in ipairs(due(TASKS .. state, now - MAX_AGE)) do expire(t, 'expired') end
+end
+
+local function trim(state, list)
+  for _, t in ipairs(list) do
+    if not call('HGET', TASK .. t, 'lease') or call('HGET', TASK .. t, 'lease') == '' then erase(t, state) end
+  end
+end
+for _, state in ipairs({'completed', 'failed', 'cancelled'}) do trim(state, due(TASKS .. state, now - KEEP_TASKS)) end
+local extra = call('ZCARD', TASKS .. 'failed') - KEEP_DEAD
+if extra > 0 then
+  trim('failed', call('ZRANGE', TASKS .. 'failed', 0, math.min(extra, most) - 1))
+  if extra > most then more = 1 end
+end
+if tonumber(call('HGET', STATS, 'result_bytes') or 0) > KEEP_RESULT_BYTES then
+  trim('completed', call('ZRANGE', TASKS .. 'completed', 0, most - 1))
+  more = 1
+end
+return {more, unpack(grants)}

@@ -1,0 +1,185 @@
+"""The worker's client: one connection, every call made in one turn of the loop leaves in one write, one reader resolves them in order.
+
+A call whose reply was lost (the connection broke) is sent again after the reconnect, until it is answered: right only because every step is
+safe to repeat.  So a step's outcome is never unknown to whoever waits for it, however long Redis is away.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import hiredis
+import redis
+import redis.asyncio
+
+from aitbc.errors import Full, LedgerAway
+from aitbc.ledger import connection, scripts
+from aitbc.ledger.keys import CANCEL_CHANNEL
+from aitbc.ledger.step import Step, text
+from aitbc.settings import Settings
+
+T = TypeVar("T")
+MAX_UNANSWERED = 20_000
+"""Calls that may wait; beyond, a call fails at once with LedgerAway instead of using memory without end."""
+STALL_SECONDS = 10.0
+"""A connection that owes a reply for this long is half open: it is closed and made anew."""
+BACKOFF = (0.05, 1.0)
+"""Seconds between attempts to connect: first and most."""
+PASSING_PAUSE = 0.2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    packed: bytes
+    reply: "asyncio.Future[Any]"
+
+
+class Pipeline:
+    """Runs steps on the running loop. `start` once, `close` once."""
+
+    def __init__(self, settings: Settings, *, offset: str = "0") -> None:
+        """`offset`: see scripts.load (tests)."""
+        self._scripts = scripts.load(settings, offset)
+        self._client: Any = connection.asynchronous(settings.redis_url)  # redis-py leaves its pool untyped
+        self._unsent: deque[_Call] = deque()
+        self._sent: deque[_Call] = deque()
+        self._work = asyncio.Event()  # something is unsent
+        self._owed = asyncio.Event()  # something is sent and unanswered
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Connect in the background, and again whenever the connection breaks."""
+        self._task = asyncio.get_running_loop().create_task(self._serve(), name="ledger pipeline")
+
+    async def close(self) -> None:
+        """Stop; calls that are still unanswered fail with LedgerAway."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        for call in (*self._sent, *self._unsent):
+            if not call.reply.done():
+                call.reply.set_exception(LedgerAway("the worker stopped before the ledger answered"))
+        await self._client.aclose()
+
+    @property
+    def unanswered(self) -> int:
+        """Calls without a reply so far."""
+        return len(self._sent) + len(self._unsent)
+
+    async def run(self, step: Step[T]) -> T:
+        """Run a step, for as long as it takes. Raises Full (Redis out of memory), LedgerAway (too many calls wait, or closed)."""
+        script, body = self._scripts[step.script], "EVALSHA"
+        while True:
+            try:
+                return step.parse(await self._call(body, script.sha if body == "EVALSHA" else script.text, 0, *step.args))
+            except redis.exceptions.NoScriptError:
+                body = "EVAL"
+            except redis.RedisError as exc:
+                if connection.is_full(exc):
+                    raise Full("the ledger's Redis is out of memory", retry_after=30) from exc
+                if not connection.is_passing(exc):
+                    raise
+                await asyncio.sleep(PASSING_PAUSE)
+
+    async def cancels(self, worker: str) -> AsyncIterator[str]:
+        """Lease ids whose call this worker should close, as they come; listens again by itself after an outage."""
+        while True:
+            try:
+                async with self._client.pubsub(ignore_subscribe_messages=True) as channel:
+                    await channel.subscribe(CANCEL_CHANNEL + worker)
+                    async for message in channel.listen():
+                        yield text(message["data"])
+            except connection.AWAY:
+                await asyncio.sleep(BACKOFF[1])
+
+    async def _call(self, *command: Any) -> Any:
+        if self.unanswered >= MAX_UNANSWERED:
+            raise LedgerAway("too many calls wait for the ledger (Redis)")
+        call = _Call(hiredis.pack_command(command), asyncio.get_running_loop().create_future())
+        self._unsent.append(call)
+        self._work.set()
+        return await call.reply
+
+    async def _serve(self) -> None:
+        pause, away = BACKOFF[0], False
+        while True:
+            link: Any = None
+            try:
+                link = await self._client.connection_pool.get_connection()
+                pause = BACKOFF[0]
+                if away:
+                    log.warning("the ledger (Redis) answers again")
+                away = False
+                await self._exchange(link)
+            except (*connection.AWAY, redis.RedisError, TimeoutError) as exc:
+                if not away:
+                    log.warning("the ledger (Redis) does not answer (%s): calls wait until it does", exc)
+                away = True
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, BACKOFF[1])
+            finally:
+                if link is not None:
+                    await self._drop(link)
+
+    async def _drop(self, link: Any) -> None:
+        """Whatever is unanswered goes first when the next connection stands."""
+        with contextlib.suppress(*connection.AWAY):
+            await link.disconnect(nowait=True)
+        await self._client.connection_pool.release(link)
+        self._unsent.extendleft(reversed([call for call in self._sent if not call.reply.done()]))
+        self._sent.clear()
+        self._owed.clear()
+        if self._unsent:
+            self._work.set()
+
+    async def _exchange(self, link: Any) -> None:
+        """Send and receive until the connection breaks."""
+        halves = [asyncio.ensure_future(self._send(link)), asyncio.ensure_future(self._receive(link))]
+        try:
+            done, _ = await asyncio.wait(halves, return_when=asyncio.FIRST_COMPLETED)
+            for half in done:
+                half.result()
+        finally:
+            for half in halves:
+                half.cancel()
+            await asyncio.gather(*halves, return_exceptions=True)
+
+    async def _send(self, link: Any) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            batch = [call for call in self._unsent if not call.reply.done()]
+            self._unsent.clear()
+            self._sent.extend(batch)
+            self._owed.set()
+            await link.send_packed_command([call.packed for call in batch], check_health=False)
+
+    async def _receive(self, link: Any) -> None:
+        while True:
+            if not self._sent:
+                self._owed.clear()
+                await self._owed.wait()
+                continue
+            async with asyncio.timeout(STALL_SECONDS):
+                try:
+                    reply = await link.read_response(disable_decoding=True)
+                except redis.ResponseError as exc:
+                    reply = exc
+            self._answer(self._sent.popleft().reply, reply)
+            if isinstance(reply, redis.ReadOnlyError):
+                raise redis.ConnectionError("this Redis has become a replica")
+
+    @staticmethod
+    def _answer(waiting: "asyncio.Future[Any]", reply: Any) -> None:
+        if waiting.done():
+            return
+        if isinstance(reply, Exception):
+            waiting.set_exception(reply)
+        else:
+            waiting.set_result(reply)
