@@ -1,0 +1,74 @@
+"""Carry out an attempt: POST it, finish it, and go on with the next one that finishing it granted to this worker."""
+
+import asyncio
+import logging
+import time
+
+from aitbc.ledger import leases
+from aitbc.ledger.leases import Ended
+from aitbc.model.lease import Attempt, Grant, new_token, token_hash
+from aitbc.model.outcome import Accepted, AgentSays, Outcome, Verdict
+from aitbc.model.task import ErrorCode
+from aitbc.tasks import enqueue, rows
+from aitbc.tasks.node import Node, node
+from aitbc.tasks.rows import Ending
+from aitbc.worker import room, spawn, stopping
+
+log = logging.getLogger(__name__)
+
+CLOSED = Outcome(Verdict.STOPPED, AgentSays.NOTHING, code=ErrorCode.CANCELLED, message="the call was closed: its task was cancelled")
+WORKER_STOPPED = Outcome(
+    Verdict.STOPPED, AgentSays.NOTHING, code=ErrorCode.WORKER_STOPPED, message="the worker was stopped during the call"
+)
+
+
+async def carry_out(attempt: Attempt, token: str) -> Ending | None:
+    """POST and finish one attempt; what it granted runs on beside the caller. None: the agent works on (202), or it is not ours any more.
+
+    Raises CancelledError when this worker stops or the job is revoked; the attempt has been ended by then.
+    """
+    here, began = node(), time.monotonic()
+    try:
+        outcome = await here.call(attempt, token)
+    except asyncio.CancelledError:
+        await _finish(here, attempt, token, WORKER_STOPPED, spare=None)
+        raise
+    if isinstance(outcome, Accepted):
+        await _renew(here, attempt, token)
+        return None
+    outcome = outcome or CLOSED
+    spare = new_token() if room() and not stopping() else None
+    ended = await _finish(here, attempt, token, outcome, spare)
+    if ended.next is not None and spare is not None:
+        spawn(carry_on(ended.next, spare))
+    return rows.ending(ended.word, attempt, outcome, time.monotonic() - began)
+
+
+async def carry_on(attempt: Attempt, token: str) -> None:
+    """Carry out an attempt that has no job of its own; its events are sent here."""
+    rows.started(attempt)
+    end = await carry_out(attempt, token)
+    if end is not None:
+        rows.ended(attempt, end)
+
+
+async def _finish(here: Node, attempt: Attempt, token: str, outcome: Outcome, spare: str | None) -> Ended:
+    step = leases.finish(attempt.lease_id, token_hash(token), outcome, worker=here.worker, spare_hash=token_hash(spare) if spare else "")
+    ended = await here.ledger.run(step)
+    if ended.grants:
+        spawn(publish(ended.grants))  # beside: the next attempt does not wait for the broker
+    return ended
+
+
+async def _renew(here: Node, attempt: Attempt, token: str) -> None:
+    """The agent said 202. Its callback may have overtaken it: then there is nothing to renew."""
+    try:
+        await here.ledger.run(leases.renew(attempt.lease_id, token_hash(token)))
+    except leases.ENDED as exc:
+        log.debug("202 of %s came after its end: %s", attempt.lease_id, exc)
+
+
+async def publish(grants: list[Grant]) -> None:
+    """Jobs for grants that this worker does not run itself; in a thread, as publishing blocks."""
+    if grants:
+        await asyncio.to_thread(enqueue.dispatch, grants)

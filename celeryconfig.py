@@ -1,0 +1,54 @@
+"""The whole Celery configuration, for the worker, inspect, control, Flower and the API alike: `celery -A aitbc.tasks worker`.
+
+What a user may set is in aitbc/settings.py (docs/settings.md); the rest is here, each with its reason.
+"""
+
+from aitbc.settings import Settings
+from aitbc.tasks.queues import queues, routes
+from aitbc.worker import transport
+
+_settings = Settings.load()
+
+# --- broker -----------------------------------------------------------------------------------------------------------------------------
+# The ledger's Redis unless CELERY_BROKER_URL moves it. Our transport serves redis:// in this process: the URL stays stock.
+transport.register()
+broker_url, broker_transport_options = transport.broker_of(_settings.effective_broker_url)
+# Try for ever: a worker that gives up after 100 tries is a worker that is not there when Redis is back.
+broker_connection_max_retries = None
+broker_connection_retry_on_startup = True
+# Long enough for a busy broker, short enough that the loop's periodic work does not stand still.
+broker_connection_timeout = 2
+
+# --- queues: strict order on Redis (docs/keys.md); RabbitMQ serves them round robin, there only the ledger's order holds -----------------
+task_queues = queues()
+task_routes = routes
+task_default_queue = "normal"
+task_create_missing_queues = False
+
+# --- messages ----------------------------------------------------------------------------------------------------------------------------
+# Acknowledged when done: a job whose worker dies is delivered again, and does nothing if the ledger has moved on.
+task_acks_late = True
+task_reject_on_worker_lost = True
+# The ledger has the results.
+task_ignore_result = True
+result_backend = None
+task_serializer = "json"
+accept_content = ["json"]
+# Flower shows when a job was sent.
+task_send_sent_event = True
+# Publishing must not hold a request: one try; the sweep makes good what was not published.
+task_publish_retry = False
+
+# --- worker ------------------------------------------------------------------------------------------------------------------------------
+worker_pool = "aitbc.worker.pool:TaskPool"
+worker_consumer = "aitbc.worker.consumer:Consumer"
+worker_concurrency = _settings.worker_concurrency
+# One message a place: strict order needs the rest to stay in the queues.
+worker_prefetch_multiplier = 1
+aitbc_shutdown_timeout = _settings.shutdown_timeout
+# Calls in flight go on while the broker is away: their leases are the ledger's, not the broker's.
+worker_cancel_long_running_tasks_on_connection_loss = False
+worker_send_task_events = True
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+# Time and retries belong to the ledger: Celery's ETA, countdown and retry are not used.
