@@ -10,6 +10,9 @@ from aitbc.model.lease import Attempt, Grant, task_of
 from aitbc.model.outcome import Outcome, Verdict
 from aitbc.model.priority import PRIORITIES
 
+ENDED = (NotFound, Gone)
+"""What renew raises when the lease is not current any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Begun:

@@ -40,9 +40,9 @@ def texts(values: Sequence[Any]) -> list[str]:
 
 
 def grants(values: Sequence[Any]) -> list[Grant]:
-    """Leases that need a `dispatch` job: scripts return each as `{lease id} {rank}`."""
-    pairs = (text(value).rsplit(" ", 1) for value in values)
-    return [Grant(lease_id, PRIORITIES[int(rank)]) for lease_id, rank in pairs]
+    """Leases that need a `dispatch` job: scripts return each as `{lease id} {rank} {retries by hand}`."""
+    parts = (text(value).split(" ") for value in values)
+    return [Grant(lease_id, PRIORITIES[int(rank)], int(retries)) for lease_id, rank, retries in parts]
 
 
 def micros(seconds: float) -> int:

@@ -9,15 +9,21 @@ from aitbc.model.priority import Priority
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A lease that waits for a worker to begin it: its id (`{task}:{grant number}`) and the priority of its job's queue."""
+    """A lease that waits for a worker to begin it: its id (`{task}:{grant number}`), the priority of its job's queue, retries by hand."""
 
     lease_id: str
     priority: Priority
+    retries: int = 0
 
     @property
     def task_id(self) -> str:
         """The task the lease is for."""
         return task_of(self.lease_id)
+
+    @property
+    def job_id(self) -> str:
+        """The Celery id of its job."""
+        return keyed(self.task_id, self.retries)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ local t = (T or old).task
 local function reply(word, grants)
   local first = ''
   if spare ~= '' and grants[1] then
-    local lease_id = grants[1]:match('^(.*) ')
+    local lease_id = grants[1]:match('^%S+')
     local made = granted[lease_id]
     first = made and begin(lease_id, worker, spare, unpack(made)) or not made and try_begin(lease_id, worker, spare) or ''
     if first ~= '' then table.remove(grants, 1) end
@@ -28,7 +28,7 @@ if not T then
   local same, word, list = kept:match('^(%S*) (%S*) ?(.*)$')
   if same ~= digest then return {'different'} end
   local grants = {}
-  for lease_id, rank in list:gmatch('(%S+) (%d)') do grants[#grants + 1] = lease_id .. ' ' .. rank end
+  for text in list:gmatch('%S+ %d+ %d+') do grants[#grants + 1] = text end
   return reply(word, grants)
 end
 if T.token ~= token then return {'unknown'} end

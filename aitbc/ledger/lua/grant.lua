@@ -1,12 +1,12 @@
 -- Grants: whatever frees or widens an agent ends in settle(agent), whatever makes tasks runnable ends in match(signature).
--- A list of grants holds `{lease} {rank}` texts: leases that still need a job. After order and agent.
+-- A list of grants holds `{lease} {rank} {retries by hand}` texts: leases that still need a job. After order and agent.
 
 local granted = {} -- lease → {task, agent, the agent's record}, for a begin in the same step
 
 -- One slot of `a` to `t`; the caller places `a` afterwards.
 local function grant(a, A, t, sig, rank)
   -- CHECK_GRANT (tests compile a checker in here)
-  local T = get(TASK .. t, 'state', 'grants')
+  local T = get(TASK .. t, 'state', 'grants', 'retries')
   local number = string.format('%d', (T.grants or 0) + 1)
   local id = t .. ':' .. number
   unqueue(t, sig, rank)
@@ -16,7 +16,7 @@ local function grant(a, A, t, sig, rank)
   call('SADD', OF_AGENT .. a, id)
   granted[id] = {t, a, A}
   A.active, A._seq = A.active + 1, math.floor(now / 1000) % 2 ^ 39 -- last used, in ms: wraps after 17 years
-  return id .. ' ' .. rank
+  return id .. ' ' .. rank .. ' ' .. (T.retries or '0')
 end
 
 -- Memberships first, then grants while a slot is free and a task fits, then its place. The other order grants to an agent that has just

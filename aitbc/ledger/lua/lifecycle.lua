@@ -7,7 +7,7 @@ local function line_of(id) return 'L' .. id:match('(%d+)$') end
 local function task(t, line)
   local T = get(TASK .. t, 'state', 'sig', 'priority', 'stamp', 'since', 'lease', 'agent', 'attempt', 'first', 'counted', 'crashes',
     'max_attempts', 'tried', 'queue_timeout', 'granted_at', 'wait', 'worker', 'token', 'async', 'expires', 'deadline', 'cancelling',
-    'instance', line or 'L0')
+    'instance', 'retries', line or 'L0')
   T.task = t
   return T
 end

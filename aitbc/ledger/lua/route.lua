@@ -9,11 +9,11 @@ if before then return {(try_begin(before, worker, token)) or T.state} end
 if T.state ~= 'queued' and T.state ~= 'waiting' then return {T.state or 'unknown'} end
 
 local grants = match(T.sig, {}, t)
-local last = grants[#grants] and grants[#grants]:match('^(.*) ')
+local last = grants[#grants] and grants[#grants]:match('^%S+')
 local own = last and granted[last][1] == t
 if T.state == 'queued' and not own then become(t, 'queued', 'waiting', T.stamp) end
 if not grants[1] then return {'waiting'} end
-local id = table.remove(grants, own and #grants or 1):match('^(.*) ')
+local id = table.remove(grants, own and #grants or 1):match('^%S+')
 if not own then call('HSET', TASK .. t, 'routed', token .. ' ' .. id) end
 local answer = begin(id, worker, token, unpack(granted[id]))
 if not answer then

@@ -9,7 +9,7 @@ pass_when_full()
 local function granted_overdue(id, L)
   if now - L.granted_at >= 120 * S then return hand_back(id, L, 0, grants) end
   local wait = tonumber(L.wait) * 2
-  grants[#grants + 1] = id .. ' ' .. L.priority
+  grants[#grants + 1] = id .. ' ' .. L.priority .. ' ' .. (L.retries or '0')
   call('ZADD', LEASES, math.min(now + wait * S, L.granted_at + 120 * S), id)
   call('HSET', TASK .. L.task, 'wait', wait)
 end
