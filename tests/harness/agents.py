@@ -1,0 +1,110 @@
+"""Real HTTP agents in a thread of the test: what they answer is set by the test, what they were sent is kept."""
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+Answer = Callable[["HttpAgent", web.Request, Any], Awaitable[web.StreamResponse]]
+
+
+async def succeed(agent: "HttpAgent", _: web.Request, body: Any) -> web.StreamResponse:
+    """After the agent's delay: 200 with the task's id."""
+    await asyncio.sleep(agent.delay)
+    return web.json_response({"done": body["task_id"], "by": agent.name})
+
+
+async def hang(_: "HttpAgent", __: web.Request, ___: Any) -> web.StreamResponse:
+    """Never answer."""
+    await asyncio.sleep(3600)
+    raise AssertionError("unreachable")
+
+
+async def accept(_: "HttpAgent", __: web.Request, ___: Any) -> web.StreamResponse:
+    """202: the test calls back."""
+    return web.json_response({"status": "accepted"}, status=202)
+
+
+def status(code: int, body: Any = None, **headers: str) -> Answer:
+    """Always this status."""
+
+    async def answer(_: "HttpAgent", __: web.Request, ___: Any) -> web.StreamResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.Response(status=code, text=json.dumps(body) if body is not None else "", headers=named)
+
+    return answer
+
+
+class HttpAgent:
+    """One agent. `received`: every body in order; `peak`: most calls at once."""
+
+    def __init__(self, name: str, answer: Answer, delay: float) -> None:
+        self.name, self.answer, self.delay = name, answer, delay
+        self.received: list[Any] = []
+        self.headers: list[dict[str, str]] = []
+        self.working = self.peak = 0
+        self.url = ""
+
+    @property
+    def sends(self) -> Counter[str]:
+        """How often each task was sent here."""
+        return Counter(body["task_id"] for body in self.received)
+
+    async def execute(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.received.append(body)
+        self.headers.append(dict(request.headers))
+        self.working += 1
+        self.peak = max(self.peak, self.working)
+        try:
+            return await self.answer(self, request, body)
+        finally:
+            self.working -= 1
+
+
+class Agents:
+    """The agents of one test; `close` ends them and their thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="agents", daemon=True)
+        self._runners: dict[str, web.AppRunner] = {}
+        self.all: list[HttpAgent] = []
+        self._thread.start()
+
+    def start(self, name: str, answer: Answer = succeed, delay: float = 0.0) -> HttpAgent:
+        agent = HttpAgent(name, answer, delay)
+        agent.url = asyncio.run_coroutine_threadsafe(self._serve(agent), self._loop).result(10)
+        self.all.append(agent)
+        return agent
+
+    def stop(self, agent: HttpAgent) -> None:
+        """Its port refuses connections from now on, its calls break."""
+        asyncio.run_coroutine_threadsafe(self._runners.pop(agent.name).cleanup(), self._loop).result(10)
+
+    @property
+    def sends(self) -> Counter[str]:
+        """How often each task was sent to any of them."""
+        return sum((agent.sends for agent in self.all), Counter())
+
+    def close(self) -> None:
+        for agent in self.all:
+            if agent.name in self._runners:
+                self.stop(agent)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _serve(self, agent: HttpAgent) -> str:
+        app = web.Application()
+        app.router.add_post("/tasks/execute", agent.execute)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self._runners[agent.name] = runner
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"

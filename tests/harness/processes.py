@@ -1,0 +1,92 @@
+"""Start, watch and kill the coordinator's processes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(ready: Callable[[], object], seconds: float = 20.0, what: str = "") -> object:
+    """Poll until it is true; what it returned. AssertionError names what was waited for."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            value = ready()
+            error: object = None
+        except (OSError, AssertionError) as exc:
+            value, error = None, exc
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what or ready} did not come true in {seconds} s ({error or value!r})")
+        time.sleep(0.02)
+
+
+class Process:
+    """A child in a process group of its own; its output goes to a file."""
+
+    def __init__(self, name: str, command: list[str], log_dir: Path, env: dict[str, str]) -> None:
+        self.name, self.command, self.env, self.log = name, command, env, log_dir / f"{name}.log"
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as out:
+            self.child = subprocess.Popen(self.command, cwd=ROOT, stdout=out, stderr=out, env=self.env, start_new_session=True)
+
+    @property
+    def pid(self) -> int:
+        assert self.child is not None
+        return self.child.pid
+
+    @property
+    def alive(self) -> bool:
+        return self.child is not None and self.child.poll() is None
+
+    def signal(self, number: int) -> None:
+        os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """kill -9 of the whole group."""
+        if self.alive:
+            self.signal(signal.SIGKILL)
+        if self.child is not None:
+            self.child.wait(10)
+
+    def stop(self, seconds: float = 15) -> int:
+        """SIGTERM to the leader, as a supervisor does; its exit code. What hangs is killed and fails the test."""
+        assert self.child is not None
+        if not self.alive:
+            return int(self.child.returncode)
+        self.child.terminate()
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not end within {seconds} s of SIGTERM:\n{self.tail()}") from None
+
+    def tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def redis_binary() -> str:
+    inside = Path(sys.executable).parent / "redis-server"
+    return str(inside) if inside.exists() else "redis-server"
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The test's environment without any setting of the coordinator, and `extra`."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("AITBC_") and k not in ("REDIS_URL", "CELERY_BROKER_URL")}
+    return {**kept, "PYTHONUNBUFFERED": "1", **extra}
