@@ -74,6 +74,7 @@ class Cluster:
         self.directory, self.env, self.redis_port = directory, env, free_port()
         self.redis_url = f"redis://127.0.0.1:{self.redis_port}/1"
         self.processes: list[Process] = []
+        self.public_url = ""  # the first API's: what callback urls begin with
         self.redis = self._redis()
         self.start_redis()
 
@@ -99,7 +100,7 @@ class Cluster:
         client.close()
 
     def _environment(self, **extra: str) -> dict[str, str]:
-        return environment(REDIS_URL=self.redis_url, AITBC_SHUTDOWN_TIMEOUT="5", **self.env, **extra)
+        return environment(REDIS_URL=self.redis_url, AITBC_SHUTDOWN_TIMEOUT="5", AITBC_PUBLIC_URL=self.public_url, **self.env, **extra)
 
     def api(self, name: str = "api", **env: str) -> Api:
         port = free_port()
@@ -110,6 +111,7 @@ class Cluster:
         self.processes.append(process)
         process.start()
         wait_for(lambda: api.call("GET", "/health")[0] == 200, 20, f"{name}'s /health")
+        self.public_url = self.public_url or api.url
         return api
 
     def worker(self, name: str = "worker", *, wait: bool = True, **env: str) -> Process:
