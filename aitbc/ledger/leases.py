@@ -121,12 +121,12 @@ def _attempt(fields: Any) -> Attempt | None:
     """Read what `needs` of lifecycle.lua returns, in its order."""
     if not isinstance(fields, list):
         return None
-    lease_id, attempt, deadline, run_timeout, rank, data, requirements, retries, idempotent, agent_id, url, kind, secret = fields
+    lease_id, attempt, deadline, left, rank, data, requirements, retries, idempotent, agent_id, url, kind, secret = fields
     return Attempt(
         lease_id=text(lease_id),
         attempt=int(attempt),
         deadline=int(deadline) / MICRO,
-        run_timeout=int(run_timeout) / MICRO,
+        seconds_left=int(left) / MICRO,
         priority=PRIORITIES[int(rank)],
         task_data=bytes(data),
         requirements=bytes(requirements) or b"{}",

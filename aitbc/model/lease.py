@@ -30,14 +30,14 @@ class Grant:
 class Attempt:
     """A begun lease and all that its POST needs.
 
-    `deadline`: Unix seconds; `run_timeout`: seconds; `task_data`, `requirements`: JSON bytes, never read by the ledger;
+    `deadline`: Unix seconds by the ledger's clock; `seconds_left`: until then, when the ledger answered; `task_data`, `requirements`: JSON bytes, never read by the ledger;
     `retries`: by hand, so far; `url`, `kind`: the agent's endpoint; `sealed_secret`: the agent's, encrypted, or empty.
     """
 
     lease_id: str
     attempt: int
     deadline: float
-    run_timeout: float
+    seconds_left: float
     priority: Priority
     task_data: bytes
     requirements: bytes

@@ -31,7 +31,7 @@ end
 
 -- What the POST needs; aitbc/ledger/leases.py reads it in this order.
 local function needs(id, a, A, T)
-  return {id, tonumber(T.attempt), tonumber(T.deadline), tonumber(T.run_timeout), T.priority, T.task_data or '', T.requirements or '',
+  return {id, tonumber(T.attempt), tonumber(T.deadline), T.deadline - now, T.priority, T.task_data or '', T.requirements or '',
     tonumber(T.retries or 0), T.idempotent or '', a, A._url or '', A._kind or '', A._secret or ''}
 end
 

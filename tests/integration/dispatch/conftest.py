@@ -117,7 +117,7 @@ def make_attempt(url: str, **fields: Any) -> Attempt:
         "lease_id": "task-1:1",
         "attempt": 1,
         "deadline": time.time() + 30,
-        "run_timeout": 5.0,
+        "seconds_left": 5.0,
         "priority": Priority.NORMAL,
         "task_data": b'{"n": 1}',
         "requirements": b"",

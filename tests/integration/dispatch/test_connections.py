@@ -29,7 +29,7 @@ def free_port() -> int:
 
 
 def sent_to(kit: Any, url: str, **options: Any) -> Outcome:
-    fields = {name: options.pop(name) for name in ("kind", "run_timeout", "task_data") if name in options}
+    fields = {name: options.pop(name) for name in ("kind", "seconds_left", "task_data") if name in options}
 
     async def run() -> Any:
         async with kit.dispatching(**options) as dispatcher:
@@ -67,7 +67,7 @@ def test_black_hole(kit: Any, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
                 filler.connect_ex(server.getsockname())
             started = time.monotonic()
             timeout = 5 if by == "connect" else 0.4
-            outcome = sent_to(kit, f"http://127.0.0.1:{server.getsockname()[1]}", run_timeout=timeout)
+            outcome = sent_to(kit, f"http://127.0.0.1:{server.getsockname()[1]}", seconds_left=timeout)
         finally:
             for filler in fillers:
                 filler.close()

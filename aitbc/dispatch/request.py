@@ -1,0 +1,116 @@
+"""The request that an attempt becomes. Pure; a builder for each endpoint kind."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import orjson
+from yarl import URL
+
+from aitbc.dispatch.guard import parse_url
+from aitbc.dispatch.reading import ACCEPTED_ENCODINGS
+from aitbc.dispatch.signing import sign
+from aitbc.errors import AddressRefused
+from aitbc.model.lease import Attempt
+
+PATH = "/tasks/execute"
+"""Where a task is POSTed when the endpoint names no path of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a request needs beside its attempt.
+
+    `token`: proves the attempt in callbacks; `secret`: the agent's, empty = not signed; `callback_base`: no slash at the end; `now`:
+    Unix seconds; `seconds`: how long the call may take.
+    """
+
+    token: str
+    secret: str
+    callback_base: str
+    now: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A POST, ready to send."""
+
+    url: URL
+    headers: dict[str, str]
+    body: bytes
+
+
+def build_http(attempt: Attempt, terms: Terms) -> Request:
+    """The contract of kind `http`: an agent written for this coordinator.
+
+    Raises AddressRefused for a URL, and Invalid for a secret, that cannot be used.
+    """
+    task_id = attempt.task_id
+    deadline = rfc3339(attempt.deadline)
+    body = orjson.dumps(
+        {
+            "lease_id": attempt.lease_id,
+            "task_id": task_id,
+            "attempt": attempt.attempt,
+            "priority": attempt.priority.value,
+            # Spliced in unread: parsing would cost time and damage large numbers.
+            "task_data": orjson.Fragment(attempt.task_data or b"null"),
+            "requirements": orjson.Fragment(attempt.requirements or b"null"),
+            "deadline": deadline,
+            "callback": _callback(f"{terms.callback_base}/tasks/{task_id}", terms.token),
+        }
+    )
+    timestamp = int(terms.now)
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "Accept-Encoding": ACCEPTED_ENCODINGS,
+        "User-Agent": "aitbc",
+        "webhook-id": task_id,
+        "webhook-timestamp": str(timestamp),
+        "Idempotency-Key": attempt.idempotency_key,
+        "X-Task-Attempt": str(attempt.attempt),
+        "X-Task-Deadline": deadline,
+        "X-Task-Timeout": f"{terms.seconds:.3f}",
+    }
+    if terms.secret:
+        headers["webhook-signature"] = sign(terms.secret, task_id, timestamp, body)
+    return Request(execute_url(attempt.url), headers, body)
+
+
+def _callback(base: str, token: str) -> dict[str, str]:
+    return {"complete": f"{base}/complete", "fail": f"{base}/fail", "progress": f"{base}/progress", "token": token}
+
+
+def rfc3339(unix: float) -> str:
+    """A time in UTC, to the millisecond."""
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds")
+
+
+@lru_cache(maxsize=4096)
+def execute_url(endpoint: str) -> URL:
+    """`{endpoint}/tasks/execute`; an endpoint that already has a path is used as it is.
+
+    Raises AddressRefused.
+    """
+    url = parse_url(endpoint)
+    return url if url.raw_path not in {"", "/"} else url.with_path(PATH, keep_query=True)
+
+
+Builder = Callable[[Attempt, Terms], Request]
+
+BUILDERS: dict[str, Builder] = {"http": build_http}
+"""Endpoint kind → how its request is made; an adapter is a module and a line here (and one in `aitbc.model.agent.ENDPOINT_KINDS`)."""
+
+
+def build(attempt: Attempt, terms: Terms) -> Request:
+    """The request of an attempt.
+
+    Raises AddressRefused, also for a kind that this version cannot call, and Invalid.
+    """
+    builder = BUILDERS.get(attempt.kind)
+    if builder is None:
+        raise AddressRefused(f"endpoints of kind {attempt.kind[:40]!r} cannot be called; known are: {', '.join(BUILDERS)}")
+    return builder(attempt, terms)
