@@ -1,5 +1,6 @@
 """An agent for real: over HTTP, registered at a stand-in of the coordinator."""
 
+import base64
 import http.client
 import json
 import logging
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from aitbc.agent import Agent, WorkFailed, current
+from aitbc.dispatch.signing import sign
 from aitbc.errors import Misconfigured
 
 REGISTERED = (200, {"status": "success", "message": "ok"})
@@ -117,6 +119,27 @@ def test_a_body_without_length(start):
     with socket.create_connection(("127.0.0.1", agent.port), 5) as raw:
         raw.sendall(b"POST /tasks/execute HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
         assert raw.recv(100).startswith(b"HTTP/1.1 411 ")
+
+
+def test_with_a_secret_only_the_coordinator_is_heard(known, start):
+    secret = "whsec_" + base64.b64encode(b"k" * 24).decode()
+    agent = start(lambda data: data, secret=secret)
+    assert known.calls[0][2]["secret"] == secret
+    raw, now = json.dumps({"task_data": 1}), int(time.time())
+
+    def signed(at=now, key=secret, body=raw):
+        signature = f"v1,other {sign(key, 't1', at, body.encode())}"
+        return {"raw": raw, "webhook_id": "t1", "webhook_timestamp": str(at), "webhook_signature": signature}
+
+    assert post(agent, **signed())[:2] == (200, 1)
+    assert post(agent, raw=raw)[0] == 401
+    for wrong in (signed(at=now - 400), signed(key="other"), signed(body=raw + " "), {**signed(), "webhook_timestamp": "x"}):
+        assert post(agent, **wrong)[0] == 401
+
+
+def test_a_secret_that_is_none():
+    with pytest.raises(Misconfigured, match="goes on in base64"):
+        Agent("a", secret="whsec_§")
 
 
 def test_health(start):

@@ -47,7 +47,7 @@ def test_everything_embedded(make, tmp_path):
 def test_what_ends_when(make, monkeypatch):
     monkeypatch.setattr(planning, "DEMO_AGENTS", {"demo-1": free_port()})
     services = sorted(make(demo=True).services, key=lambda service: service.ends)
-    assert [service.name for service in services] == ["worker", "api", "flower", "demo-1", "redis"]
+    assert [service.name for service in services] == ["worker", "demo-1", "api", "flower", "redis"]
 
 
 def test_redis_url_wins(make):

@@ -1,0 +1,70 @@
+"""The demo of `aitbc up --demo`: three agents that count words, and one task through them."""
+
+import logging
+import sys
+import threading
+import time
+from typing import Any
+
+from aitbc.agent import Agent
+from aitbc.errors import AitbcError
+
+TEXT = "the ledger is the truth, a job is a nudge"
+CAPABILITIES = ("general", "analysis", "data-processing")
+SERVICES = ("task-execution",)
+HEARTBEAT_TIMEOUT = 15
+"""Seconds: short, because demo agents come and go with `aitbc up`."""
+PATIENCE = 60
+"""Seconds for the agents to register, and again for the task to end."""
+
+
+def count_words(task_data: Any) -> dict[str, Any]:
+    """The work: count words. Raises ValueError without a text."""
+    text = task_data.get("text")
+    if not isinstance(text, str):
+        raise ValueError('this agent counts words: task_data needs a "text"')  # noqa: TRY004 - the task's field is wrong, not our code
+    words = text.split()
+    return {"words": len(words), "longest": max(words, key=len, default="")}
+
+
+def run_task(url: str, agents: list[str], stopping: threading.Event) -> dict[str, Any]:
+    """Wait for the agents, send one task, and return it when it has ended, as the API tells it.
+
+    Raises AitbcError when the API refuses or the task takes too long; returns {} when stopped meanwhile.
+    """
+    from aitbc.client import ApiError, Client
+
+    client, end = Client(url), time.monotonic() + PATIENCE
+    for agent_id in agents:
+        while not stopping.is_set():
+            try:
+                if client.agents.show(agent_id)["status"] == "active":
+                    break
+            except ApiError as exc:
+                if exc.status != 404:
+                    raise
+            if time.monotonic() > end:
+                raise AitbcError(f"agent {agent_id} has not registered in {PATIENCE} s")
+            stopping.wait(0.1)
+    if stopping.is_set():
+        return {}
+    answer = client.tasks.submit({"text": TEXT}, "high", requirements={"capabilities": ["data-processing"], "services": list(SERVICES)})
+    return client.tasks.wait(answer["task_id"], PATIENCE)
+
+
+def main() -> None:
+    """`python -m aitbc.cli.demo NAME PORT COORDINATOR`: one demo agent."""
+    name, port, coordinator = sys.argv[1:4]
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    timeout = HEARTBEAT_TIMEOUT
+    try:
+        agent = Agent(
+            name, coordinator, count_words, port=int(port), capabilities=CAPABILITIES, services=SERVICES, heartbeat_timeout=timeout
+        )
+        agent.run(grace=0.5)
+    except AitbcError as exc:
+        sys.exit(f"ERROR {exc}")
+
+
+if __name__ == "__main__":
+    main()
