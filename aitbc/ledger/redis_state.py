@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import redis
 
@@ -25,18 +26,18 @@ class RedisState:
 
 def look(ledger: Ledger) -> RedisState:
     """Look at Redis; an answer is used for 1 s. Raises LedgerAway."""
-    cached = _seen.get(id(ledger))
+    cached = _seen.get(ledger)
     if cached and time.monotonic() - cached[0] < FRESH_SECONDS:
         return cached[1]
     try:
         state = judge(ledger.redis.info(), _config(ledger.redis), ledger.settings.max_ledger_bytes)
     except (redis.RedisError, OSError) as exc:
         raise LedgerAway("the ledger (Redis) does not answer", retry_after=2) from exc
-    _seen[id(ledger)] = time.monotonic(), state
+    _seen[ledger] = time.monotonic(), state
     return state
 
 
-_seen: dict[int, tuple[float, RedisState]] = {}
+_seen: "WeakKeyDictionary[Ledger, tuple[float, RedisState]]" = WeakKeyDictionary()
 
 
 def judge(info: Any, config: dict[str, str], max_bytes: int) -> RedisState:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,9 +197,10 @@ def _cursor(cursor: str | None) -> tuple[str, str]:
         return "+inf", ""
     try:
         score, _, last = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        float(score)
     except (ValueError, binascii.Error):
-        raise Invalid("cursor: use the next_cursor of an earlier answer") from None
+        score, last = "", ""
+    if not re.fullmatch(r"\d+(\.\d+)?(e\+?\d+)?", score, re.ASCII):
+        raise Invalid("cursor: use the next_cursor of an earlier answer")
     return score, last
 
 

@@ -1,6 +1,5 @@
 """The application over a real Redis and the real ledger; a worker's steps are made by hand."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from aitbc.ledger.client import Ledger
 from aitbc.model.lease import new_token, token_hash
 from aitbc.settings import Settings
 
+SHAPE = ["type", "title", "status", "detail", "message", "request_id"]
 WORKER = "w@contract:0123456789abcdef"
 
 
@@ -44,11 +44,20 @@ def redis_url(tmp_path_factory):
     try:
         _until_listening(port)
         url = f"redis://127.0.0.1:{port}/1"
-        os.environ["REDIS_URL"] = url
+        _be_the_broker(url)
         yield url
     finally:
         process.kill()
         process.wait()
+
+
+def _be_the_broker(url):
+    """Celery reads its configuration once: jobs go to the same Redis, and other tests of this process see no changed environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDIS_URL", url)
+        from aitbc.tasks.app import app
+
+        assert app.conf.broker_url
 
 
 def _until_listening(port):
@@ -142,3 +151,19 @@ def kill(client, register, begin):
         assert answer.json["state"] == "failed", answer.text
 
     return do
+
+
+@pytest.fixture
+def shaped():
+    """Check that an answer is an error in the one shape; returns its body."""
+
+    def check(answer, status):
+        assert answer.status_code == status, answer.text
+        assert answer.content_type == "application/problem+json"
+        assert list(answer.json)[:6] == SHAPE
+        assert answer.json["status"] == status
+        assert answer.json["message"] == answer.json["detail"]
+        assert answer.json["request_id"] == answer.headers["X-Request-Id"]
+        return answer.json
+
+    return check

@@ -169,6 +169,21 @@ def test_many_dead_letters_take_many_calls(client, register, submit, kill, monke
     assert (second["dropped_count"], second["more"]) == (2, False)
 
 
+def test_a_dead_letter_that_somebody_else_reopened_meanwhile_is_skipped(client, register, submit, kill, monkeypatch):
+    from aitbc.errors import Conflict
+    from aitbc.web import dead
+
+    def late(*_):
+        raise Conflict("task t1 is running")
+
+    register()
+    kill(submit("t1"))
+    monkeypatch.setattr(dead, "reopen", late)
+    answer = post(client, "/tasks/dead/retry", {"task_ids": ["t1"]}).json
+    assert (answer["retried_count"], answer["skipped"]) == (0, ["t1"])
+    assert post(client, "/tasks/dead/retry", {"all": True}).json["retried_count"] == 0
+
+
 @pytest.mark.parametrize("body", [{}, {"all": False}, {"all": True, "task_ids": ["t"]}, {"all": True, "priority": "low"}, {"task_ids": []}])
 def test_dead_letters_are_chosen_in_one_way(client, body):
     assert post(client, "/tasks/dead/drop", body).status_code == 422

@@ -1,0 +1,1 @@
+"""What the coordinator tells of itself: `logs.py` its log lines, `once.py` one line an outage."""

@@ -1,0 +1,91 @@
+"""Errors as RFC 9457 `application/problem+json`: one shape for all, never a stack trace."""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+
+from flask import Flask, Response, request
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+
+from aitbc.errors import AitbcError, Fault, Invalid, TooLarge, TryLater
+from aitbc.web.answers import request_id
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+MAX_DETAIL = 500
+"""Characters of a detail: it may echo what a client sent."""
+MAX_FAULTS = 50
+
+
+def problem(status: int, title: str, detail: str, *, faults: Iterable[Fault] = (), headers: Mapping[str, str] | None = None) -> Response:
+    """An error answer. `message` repeats `detail` for older clients."""
+    text = detail if len(detail) <= MAX_DETAIL else detail[:MAX_DETAIL] + "…"
+    body: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": text, "message": text}
+    body["request_id"] = request_id()
+    if errors := [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]:
+        body["errors"] = errors[:MAX_FAULTS]
+    return Response(json.dumps(body, separators=(",", ":")), status, headers, content_type=CONTENT_TYPE)
+
+
+def of_validation(exc: ValidationError) -> Response:
+    """What flask-openapi3 calls for a body, query or path that its schema refuses: a 422 that names each field."""
+    faults = [
+        Fault(pointer(error["loc"]), error["msg"]) for error in exc.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    first = faults[0]
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    name = first.pointer.removeprefix("/").replace("/", ".")
+    return of_error(Invalid(f"{name}: {first.detail}{more}" if name else first.detail, faults))
+
+
+def pointer(place: Iterable[str | int]) -> str:
+    """A JSON pointer (RFC 6901) to a field."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
+
+
+def of_error(exc: AitbcError) -> Response:
+    """One of our own errors: it knows its status and says what is wrong and what is allowed."""
+    if exc.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return of_bug(exc)
+    headers = {"Retry-After": str(exc.retry_after)} if isinstance(exc, TryLater) else None
+    faults = exc.faults if isinstance(exc, Invalid) else ()
+    return problem(exc.status, exc.title, str(exc), faults=faults, headers=headers)
+
+
+def of_http(exc: HTTPException) -> Response | HTTPException:
+    """What Flask itself refuses: an unknown path, a method, a body that is too large."""
+    if exc.code is None or exc.code < 400 or exc.response is not None:
+        return exc
+    headers = {name: value for name, value in exc.get_headers() if name.lower() in {"allow", "retry-after"}}
+    return problem(exc.code, title_of(exc.code), _in_words(exc), headers=headers)
+
+
+def of_bug(exc: Exception) -> Response:
+    """Anything else is ours to mend: logged whole, told without its inside."""
+    log.error("%s %s failed", request.method, request.path, exc_info=exc)
+    return problem(500, "Internal error", "the coordinator failed at this request; its log says why, under this request_id")
+
+
+def register(app: Flask) -> None:
+    """Give every error of the application this shape."""
+    app.register_error_handler(AitbcError, of_error)
+    app.register_error_handler(HTTPException, of_http)
+    app.register_error_handler(Exception, of_bug)
+
+
+def title_of(status: int) -> str:
+    """The name of a status that none of our own errors carries."""
+    return TooLarge.title if status == TooLarge.status else HTTPStatus(status).phrase.capitalize()
+
+
+def _in_words(exc: HTTPException) -> str:
+    if isinstance(exc, NotFound):
+        return f"path {request.path} not found: GET / lists the calls"
+    if isinstance(exc, MethodNotAllowed):
+        return f"{request.method} is not allowed here; allowed: {', '.join(sorted(exc.valid_methods or ()))}"
+    if isinstance(exc, RequestEntityTooLarge):
+        return f"the body is larger than {(request.max_content_length or 1) - 1} bytes; AITBC_MAX_REQUEST_BYTES sets the limit"
+    return exc.description or "the request cannot be answered"

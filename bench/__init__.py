@@ -1,0 +1,1 @@
+"""What the code costs: `sizes` counts it, the others measure it."""
