@@ -12,7 +12,9 @@ _settings = Settings.load()
 # --- broker -----------------------------------------------------------------------------------------------------------------------------
 # The ledger's Redis unless CELERY_BROKER_URL moves it. Our transport serves redis:// in this process: the URL stays stock.
 transport.register()
-broker_url, broker_transport_options = transport.broker_of(_settings.effective_broker_url)
+broker_url = _settings.effective_broker_url
+if broker_url.startswith(("redis", "sentinel")):
+    broker_url, broker_transport_options = transport.broker_of(broker_url)
 # Try for ever: a worker that gives up after 100 tries is a worker that is not there when Redis is back.
 broker_connection_max_retries = None
 broker_connection_retry_on_startup = True

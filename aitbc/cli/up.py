@@ -117,8 +117,6 @@ def _places(plan: "Plan", agents: Mapping[str, int]) -> dict[str, str]:
     settings = plan.settings
     places = {
         "API": plan.url,
-        "Docs": f"{plan.url}/docs",
-        "Dashboard": f"{plan.url}/ui",
         "Flower": f"http://127.0.0.1:{settings.flower_port}",
         "Redis": f"{without_password(settings.redis_url)} ({plan.redis_note})",
         "Data": str(Path(settings.var).absolute()),

@@ -232,6 +232,7 @@ def _task(reply: list[Any]) -> Task:
         max_attempts=int(f["max_attempts"]),
         deadline=iso_or_none(f.get("deadline")) if state is TaskState.RUNNING else None,
         retries=int(f.get("retries") or 0),
+        worker=f.get("worker", "").rpartition(":")[0] or None,
     )
 
 

@@ -30,8 +30,9 @@ class Grant:
 class Attempt:
     """A begun lease and all that its POST needs.
 
-    `deadline`: Unix seconds by the ledger's clock; `seconds_left`: until then, when the ledger answered; `task_data`, `requirements`: JSON bytes, never read by the ledger;
-    `retries`: by hand, so far; `url`, `kind`: the agent's endpoint; `sealed_secret`: the agent's, encrypted, or empty.
+    `deadline`: Unix seconds by the ledger's clock; `seconds_left`: until then, when the ledger answered; `task_data`, `requirements`:
+    JSON bytes, never read by the ledger; `retries`: by hand, so far; `url`, `kind`: the agent's endpoint; `sealed_secret`: the agent's,
+    encrypted, or empty.
     """
 
     lease_id: str

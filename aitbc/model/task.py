@@ -1,6 +1,6 @@
 """A task: one unit of work that a client submitted, and what became of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -88,7 +88,10 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task as the ledger has it now; the fields are those of the API's task object. Times are ISO-8601 UTC or None."""
+    """A task as the ledger has it now; the fields are those of the API's task object. Times are ISO-8601 UTC or None.
+
+    `retries`: by hand, so far; `worker`: the Celery node that began its last attempt.
+    """
 
     task_id: str
     state: TaskState
@@ -105,4 +108,5 @@ class Task:
     run_at: str | None
     max_attempts: int
     deadline: str | None
-    retries: int = field(default=0)
+    retries: int
+    worker: str | None

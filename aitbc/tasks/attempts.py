@@ -55,7 +55,9 @@ async def carry_on(attempt: Attempt, token: str) -> None:
 async def _finish(here: Node, attempt: Attempt, token: str, outcome: Outcome, spare: str | None) -> Ended:
     step = leases.finish(attempt.lease_id, token_hash(token), outcome, worker=here.worker, spare_hash=token_hash(spare) if spare else "")
     ended = await here.ledger.run(step)
-    if ended.grants:
+    if ended.grants and stopping():
+        await publish(ended.grants)
+    elif ended.grants:
         spawn(publish(ended.grants))  # beside: the next attempt does not wait for the broker
     return ended
 

@@ -6,11 +6,13 @@ runs without a job of its own (granted by a finish, or ended by a callback) has 
 
 import contextlib
 from dataclasses import dataclass
+from datetime import datetime
 
 from kombu.exceptions import OperationalError
 
-from aitbc.model.lease import Attempt
+from aitbc.model.lease import Attempt, keyed
 from aitbc.model.outcome import Outcome
+from aitbc.model.task import Task
 from aitbc.tasks.app import app
 from aitbc.worker import events
 
@@ -45,7 +47,7 @@ def ended(attempt: Attempt, end: Ending) -> None:
 def event_of(end: Ending) -> tuple[str, dict[str, object]]:
     """The event of an ending: its type (empty when the end was refused: nothing happened) and fields."""
     if end.word == "completed":
-        return "task-succeeded", {"result": end.text, "runtime": end.runtime}
+        return "task-succeeded", {"result": repr(end.text), "runtime": end.runtime}
     if end.word == "failed":
         return "task-failed", {"exception": end.text, "traceback": ""}
     if end.word == "cancelled":
@@ -55,10 +57,13 @@ def event_of(end: Ending) -> tuple[str, dict[str, object]]:
     return "", {}
 
 
-def ended_by_callback(job_id: str, word: str, text: str) -> None:
-    """From the API: a 202 task ended. Best effort: a broker that is away costs the row its end, nothing else."""
-    kind, fields = event_of(Ending(word, 0.0, text))
+def ended_by_callback(task: Task, word: str, outcome: Outcome) -> None:
+    """From the API: a 202 task ended; shown under the worker that sent it. Best effort: a broker that is away costs the row its end."""
+    last = task.attempts[-1]
+    runtime = (datetime.fromisoformat(last.ended_at) - datetime.fromisoformat(last.began_at)).total_seconds() if last.ended_at else 0.0
+    text = f"{outcome.code or outcome.verdict} by {last.agent_id}, attempt {last.attempt}, by callback"
+    kind, fields = event_of(Ending(word, runtime, text))
     if not kind:
         return
-    with contextlib.suppress(OperationalError, OSError), app.events.default_dispatcher() as dispatcher:
-        dispatcher.send(kind, uuid=job_id, **fields)
+    with contextlib.suppress(OperationalError, OSError), app.events.default_dispatcher(hostname=task.worker) as dispatcher:
+        dispatcher.send(kind, uuid=keyed(task.task_id, task.retries), **fields)

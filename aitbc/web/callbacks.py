@@ -6,10 +6,11 @@ from flask import request
 from flask_openapi3.blueprint import APIBlueprint
 
 from aitbc.ledger import leases as steps
+from aitbc.ledger import tasks
 from aitbc.model.lease import token_hash
 from aitbc.model.outcome import Outcome, Verdict
 from aitbc.model.task import ErrorCode
-from aitbc.tasks import enqueue
+from aitbc.tasks import enqueue, rows
 from aitbc.web import answers
 from aitbc.web.answers import Answer
 from aitbc.web.parts import run
@@ -60,6 +61,7 @@ def compact(value: object) -> str:
 def _end(task_id: str, outcome: Outcome) -> Answer:
     done = run(steps.call_back(task_id, _hash(), outcome))
     enqueue.dispatch(done.grants)
+    rows.ended_by_callback(run(tasks.read(task_id)), done.word, outcome)
     return answers.success(task_id=task_id, state=done.word)
 
 

@@ -269,7 +269,7 @@ def test_up_says_where_everything_is(harmless, up, eventually, tmp_path):
 
     result = up(until=until)
     assert result.exit_code == 0, result.output
-    assert f"\n  API       {harmless.url}\n  Docs      {harmless.url}/docs\n" in result.stdout
+    assert f"\n  API       {harmless.url}\n" in result.stdout
     assert f"embedded; data in {tmp_path}/var/redis" in result.stdout
     assert result.stderr.splitlines()[-1] == "aitbc  | everything has ended"
     assert (tmp_path / "var" / "redis" / "appendonly.aof").exists()

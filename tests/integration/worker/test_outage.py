@@ -103,15 +103,15 @@ def test_connections_cut_by_the_server(own_server, start, client_of):
 
 
 def test_frozen_broker(own_server, start, client_of):
-    worker = start(own_server)
+    worker = start(own_server, ENGINE_OPTIONS='{"socket_timeout": 1.5, "unacked_restore_interval": 2}')
     client = client_of(own_server)
     sent = {client.send("slow", 0.5 + n / 50) for n in range(10)}
     until(lambda: len(worker.notes("slow begins")) == 10)
     begin = time.time()
     os.kill(own_server.process.pid, signal.SIGSTOP)
-    time.sleep(6.5)
+    time.sleep(3.5)
     os.kill(own_server.process.pid, signal.SIGCONT)
-    assert longest_silence(worker, begin, time.time()) < 6  # one acknowledgement waits for socket_timeout, the others do not
+    assert longest_silence(worker, begin, time.time()) < 2.5  # one acknowledgement waits for socket_timeout, the others do not
     probe = client.send("ordinary")
     until(lambda: worker.notes("ordinary", id=probe), 5)
     assert {n["id"] for n in worker.notes("slow done")} >= sent

@@ -60,8 +60,15 @@ def test_time_is_up(server, start, client_of):
     server.client.delete("second")
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGQUIT], [signal.SIGTERM, signal.SIGTERM], [signal.SIGTERM, signal.SIGQUIT]])
-@pytest.mark.parametrize("started", [True, False])
+@pytest.mark.parametrize(
+    ("signals", "started"),
+    [
+        ([signal.SIGQUIT], True),
+        ([signal.SIGQUIT], False),
+        ([signal.SIGTERM, signal.SIGTERM], False),
+        ([signal.SIGTERM, signal.SIGQUIT], True),
+    ],
+)
 def test_cold(server, start, client_of, signals, started):
     worker = start(server)
     client = client_of(server)
@@ -118,10 +125,10 @@ def test_shutdown_by_remote_control(server, start, client_of):
 
 
 def test_killed_worker_leaves_its_jobs_to_the_next(server, start, client_of):
-    options = '{"visibility_timeout": 2, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}'
+    options = '{"visibility_timeout": 1, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}'
     first = start(server, ENGINE_OPTIONS=options)
     client = client_of(server)
-    tasks = {client.send("slow", 2.5 if n else 0.1) for n in range(5)}
+    tasks = {client.send("slow", 1.5 if n else 0.1) for n in range(5)}
     until(lambda: len(first.notes("slow done")) == 1 and server.unacked() == 4)
     first.stop(signal.SIGKILL)
     second = start(server, ENGINE_OPTIONS=options)

@@ -12,8 +12,8 @@ from aitbc.errors import AitbcError
 def test_counts_words():
     assert demo.count_words({"text": demo.TEXT}) == {"words": 10, "longest": "ledger"}
     assert demo.count_words({"text": ""}) == {"words": 0, "longest": ""}
-    with pytest.raises(ValueError, match='"text"'):
-        demo.count_words({})
+    assert demo.count_words({"model": "llama2", "messages": [{"content": "two words"}], "n": 1}) == {"words": 3, "longest": "llama2"}
+    assert demo.count_words({}) == {"words": 0, "longest": ""}
 
 
 @pytest.fixture
