@@ -100,7 +100,8 @@ class Cluster:
         client.close()
 
     def _environment(self, **extra: str) -> dict[str, str]:
-        return environment(REDIS_URL=self.redis_url, AITBC_SHUTDOWN_TIMEOUT="5", AITBC_PUBLIC_URL=self.public_url, **self.env, **extra)
+        common = {"REDIS_URL": self.redis_url, "AITBC_SHUTDOWN_TIMEOUT": "5", "AITBC_PUBLIC_URL": self.public_url}
+        return environment(**{**common, **self.env, **extra})
 
     def api(self, name: str = "api", **env: str) -> Api:
         port = free_port()

