@@ -1,5 +1,6 @@
 """Start, watch and kill the coordinator's processes."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -64,6 +65,19 @@ class Process:
             self.signal(signal.SIGKILL)
         if self.child is not None:
             self.child.wait(10)
+
+    def terminate(self) -> None:
+        """SIGTERM to the leader; nothing when it has ended."""
+        if self.alive and self.child is not None:
+            self.child.terminate()
+            self.child.send_signal(signal.SIGCONT)
+
+    def end_within(self, seconds: float) -> None:
+        """Wait for the end of a process that was told to end, then kill it."""
+        if self.child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.child.wait(seconds)
+        self.kill()
 
     def stop(self, seconds: float = 15) -> int:
         """SIGTERM to the leader, as a supervisor does; its exit code. What hangs is killed and fails the test."""

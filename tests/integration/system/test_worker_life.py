@@ -31,7 +31,7 @@ def busy(api: Api, agents: Agents, name: str, count: int, delay: float) -> tuple
 
 
 def test_a_stopping_worker_lets_its_calls_end(cluster: Cluster, agents: Agents) -> None:
-    api, worker = cluster.api(), cluster.worker()
+    api, worker = cluster.api(), cluster.worker(AITBC_SHUTDOWN_TIMEOUT="5")
     _, ids = busy(api, agents, "a", 10, delay=1.5)
     assert worker.stop() == 0
     assert {api.task(t)["state"] for t in ids} == {"completed"}
