@@ -24,7 +24,7 @@ up: install  ## Everything on this machine, with three demo agents and a task th
 test: install  ## All tests (what needs a system package is installed by the tests' own script)
 	bash tests/install-system-packages
 	$(TEST_ENV) $(BIN)/coverage erase
-	$(TEST_ENV) $(BIN)/coverage run -m pytest -n 4 --dist loadgroup
+	$(TEST_ENV) $(BIN)/coverage run -m pytest -n 4 --dist loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -40,7 +40,7 @@ fmt: install  ## Format, and fix what can be fixed
 	$(BIN)/ruff format
 
 types: install  ## mypy, strict
-	$(BIN)/mypy aitbc celeryconfig.py
+	$(BIN)/mypy aitbc celeryconfig.py docs/generate.py bench/sizes.py
 
 layers: install  ## A room imports only from rooms below it
 	$(BIN)/lint-imports

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from aitbc.cli import main
+from aitbc.dispatch.signing import sign
 from aitbc.ledger.client import Ledger
 from aitbc.model.agent import AgentStatus, AgentType
 from aitbc.model.priority import PRIORITIES
@@ -14,11 +15,14 @@ from aitbc.model.task import ErrorCode, TaskState
 from aitbc.settings import Settings, catalogue
 from aitbc.web import create_app
 from bench.sizes import ROOT, sources
-from docs.generate import _OTHERS, pages
+from docs.generate import OTHERS, pages
 
 DOCS = ROOT / "docs"
 PAGES = {path.relative_to(ROOT).as_posix(): path for path in (*ROOT.glob("*.md"), *DOCS.rglob("*.md"))}
 SETTING = re.compile(r"\b(?:AITBC_[A-Z_]+[A-Z]|REDIS_URL|CELERY_BROKER_URL)\b")
+
+PASSED_ON = {"AITBC_TASK_ID", "AITBC_ATTEMPT", "AITBC_TASK_TIMEOUT"}
+"""No settings: `aitbc agent --exec` gives them to its command."""
 
 
 def text(path):
@@ -36,14 +40,14 @@ def test_generated_pages_are_fresh(path):
 
 def test_every_setting_is_documented():
     documented = set(re.findall(r"^\| `(\w+)`", text("docs/settings.md"), re.MULTILINE))
-    assert documented == {env for env, *_ in [*catalogue(), *_OTHERS]}
+    assert documented == {env for env, *_ in [*catalogue(), *OTHERS]}
     named = {name: path for path, code in source().items() for name in SETTING.findall(code)}
-    assert {name: path for name, path in named.items() if name not in documented} == {}
+    assert {name: path for name, path in named.items() if name not in documented | PASSED_ON} == {}
 
 
 def test_every_setting_that_the_docs_name_exists():
     """But for decisions, which also speak of what is not there."""
-    known = {env for env, *_ in [*catalogue(), *_OTHERS]}
+    known = {env for env, *_ in [*catalogue(), *OTHERS]} | PASSED_ON
     named = {name: page for page in PAGES if "/decisions/" not in page for name in SETTING.findall(text(page))}
     assert {name: page for name, page in named.items() if name not in known} == {}
 
@@ -91,9 +95,7 @@ def broken_links(page, markdown):
             continue
         name, _, anchor = target.partition("#")
         path = (page.parent / name) if name else page
-        if not path.exists():
-            yield target
-        elif anchor and anchor not in anchors(path.read_text(encoding="utf-8") if name else markdown):
+        if not path.exists() or (anchor and anchor not in anchors(path.read_text(encoding="utf-8") if name else markdown)):
             yield target
 
 
@@ -158,3 +160,15 @@ def test_pictures_stand_alone(path):
     assert names >= {"title", "desc"}
     assert not names & {"script", "foreignObject", "image"}
     assert "prefers-color-scheme: dark" in path.read_text(encoding="utf-8")
+
+
+def test_the_signature_example_is_right():
+    """What agents.md tells agents to check is what is sent."""
+    (example,) = [
+        block for block in re.findall(r"^```python\n(.*?)^```", text("docs/agents.md"), re.DOTALL | re.MULTILINE) if "hmac" in block
+    ]
+    names = {}
+    exec(example, names)
+    headers = {"webhook-id": "t", "webhook-timestamp": "1", "webhook-signature": sign("secret", "t", 1, b"{}")}
+    assert names["is_ours"](b"secret", headers, b"{}")
+    assert not names["is_ours"](b"secret", headers, b"{ }")
