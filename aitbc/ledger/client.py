@@ -36,6 +36,8 @@ class Ledger:
                     raise Full("the ledger's Redis is out of memory: nothing was stored; raise its maxmemory", retry_after=30) from exc
                 if not connection.is_passing(exc):
                     raise
+                if connection.is_demoted(exc):
+                    self.redis.connection_pool.disconnect()  # Sentinel names the new master to a new connection
                 if tried == TRIES:
                     raise LedgerAway("the ledger (Redis) does not answer: nothing was lost, try again", retry_after=2) from exc
                 time.sleep(PAUSE * tried)
@@ -75,3 +77,5 @@ class Ledger:
         """Close every connection."""
         self.redis.close()
         self.redis.connection_pool.disconnect()
+        for watcher in connection.watchers(self.redis):
+            watcher.close()

@@ -1,5 +1,6 @@
 """From REDIS_URL to a connection pool, blocking or asynchronous: plain, TLS or Sentinel; and which Redis errors mean `try again`."""
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,20 +14,31 @@ from aitbc.errors import Misconfigured
 TIMEOUTS: dict[str, Any] = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0, "socket_keepalive": True}
 """Seconds. Redis answers in microseconds; whoever waits 5 s for it should be told that it is away."""
 
-PASSING = ("LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "BUSY ", "UNBLOCKED")
-"""Beginnings of errors that pass by themselves: starting, failing over, a long script."""
+PASSING = ("LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "TRYAGAIN", "CLUSTERDOWN", "BUSY ", "UNBLOCKED")
+"""Beginnings of errors that pass by themselves: starting, failing over, a full disk, a long script."""
 
 AWAY = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
 def is_passing(error: Exception) -> bool:
     """The same step may succeed in a moment."""
-    return isinstance(error, AWAY) or str(error).startswith(PASSING) or isinstance(error, (redis.BusyLoadingError, redis.ReadOnlyError))
+    return isinstance(error, AWAY) or is_demoted(error) or _own_text(error).startswith(PASSING)
+
+
+def is_demoted(error: Exception) -> bool:
+    """This Redis has become a replica: the connection is to the wrong one."""
+    return isinstance(error, redis.ReadOnlyError) or _own_text(error).startswith("READONLY")
 
 
 def is_full(error: Exception) -> bool:
     """Redis is out of memory and refused before the first write."""
-    return isinstance(error, redis.OutOfMemoryError) or "OOM" in str(error)[:60]
+    return isinstance(error, redis.OutOfMemoryError) or _own_text(error).startswith("OOM")
+
+
+def _own_text(error: Exception) -> str:
+    """A command's error inside a script as Redis gives it outside; up to 6.2 it is wrapped in the script's."""
+    inner = re.match(r"(?:ERR )?Error running script .*?@user_script: ?\d+: -(.*)", str(error))
+    return inner[1] if inner else str(error)
 
 
 def blocking(url: str, connections: int) -> redis.Redis:
@@ -35,8 +47,8 @@ def blocking(url: str, connections: int) -> redis.Redis:
     if sentinel:
         hosts, service, db, options = sentinel
         sentinel_class: Any = redis.Sentinel  # untyped in redis-py
-        watchers = sentinel_class(hosts, sentinel_kwargs={"socket_timeout": 1.0}, **options, **TIMEOUTS)
-        client: redis.Redis = watchers.master_for(service, db=db)
+        manager = sentinel_class(hosts, sentinel_kwargs={"socket_timeout": 1.0}, **options, **TIMEOUTS)
+        client: redis.Redis = manager.master_for(service, db=db)
         return client
     pool = redis.BlockingConnectionPool.from_url(url, max_connections=connections, timeout=5, retry=Retry(NoBackoff(), 0), **TIMEOUTS)
     return redis.Redis(connection_pool=pool)
@@ -48,10 +60,21 @@ def asynchronous(url: str) -> redis.asyncio.Redis:
     if sentinel:
         hosts, service, db, options = sentinel
         async_sentinel_class: Any = redis.asyncio.Sentinel  # untyped in redis-py
-        watchers = async_sentinel_class(hosts, sentinel_kwargs={"socket_timeout": 1.0}, **options, **TIMEOUTS)
-        client: redis.asyncio.Redis = watchers.master_for(service, db=db)
+        manager = async_sentinel_class(hosts, sentinel_kwargs={"socket_timeout": 1.0}, **options, **TIMEOUTS)
+        client: redis.asyncio.Redis = manager.master_for(service, db=db)
         return client
     return redis.asyncio.Redis.from_url(url, retry=None, **{**TIMEOUTS, "socket_timeout": None})
+
+
+def watchers(client: Any) -> list[Any]:
+    """The clients that watch Sentinel for this one, which its own close leaves open."""
+    return list(getattr(getattr(client.connection_pool, "sentinel_manager", None), "sentinels", ()))
+
+
+async def close(client: redis.asyncio.Redis) -> None:
+    """Close an asynchronous client and whatever watches for it."""
+    for one in (client, *watchers(client)):
+        await one.aclose()
 
 
 def sentinel_parts(url: str) -> tuple[list[tuple[str, int]], str, int, dict[str, str]] | None:

@@ -36,7 +36,7 @@ KEYS: tuple[Key, ...] = (
     Key("SIG", "sig:", "hash", "{signature}: terms, health floor, count of live tasks, how far it is built"),
     Key("FLOORS", "sigs:floors", "set", "signatures with a health floor"),
     Key("BUILDING", "sigs:building", "set", "signatures being filled or dropped, in steps"),
-    Key("TASK", "task:", "hash", "{task}: the task, its live lease, a line an attempt (L{grant}), the reply kept for a repeat (R{grant})"),
+    Key("TASK", "task:", "hash", "{task}: the task, its live lease, a line an attempt (L{grant}), the reply kept for a repeat (RL{grant})"),
     Key(
         "TASKS", "tasks:", "zset", "{state}: tasks in it: queued, waiting by stamp; scheduled by when due; the others by when they entered"
     ),
@@ -50,10 +50,9 @@ KEYS: tuple[Key, ...] = (
     Key("OF_WORKER", "leases:worker:", "set", "{worker}: the synchronous leases it has begun"),
     Key("WORKERS", "workers:deadlines", "zset", "worker, by when it is thought dead"),
     Key("SUSPECTS", "workers:suspects", "hash", "worker: the one suspect lease (its task lost two workers or more) that it holds"),
-    Key("LEDGER", "ledger", "hash", "last stamp, paused ranks, strategy and epochs, last sweep, grace"),
+    Key("LEDGER", "ledger", "hash", "last stamp, paused ranks, strategy and epochs, last sweep, whose turn it is and until when, grace"),
     Key("STATS", "stats", "hash", "counters"),
     Key("EVENTS", "tasks:events", "stream", "t, s: a task and the terminal state it reached; the last 100,000 or so"),
-    Key("TURN", "sweep:turn", "string", "the worker whose turn it is to sweep; the one key with a Redis TTL"),
 )
 
 BY_NAME = {key.lua: key.prefix for key in KEYS}

@@ -65,7 +65,7 @@ class Pipeline:
         for call in (*self._sent, *self._unsent):
             if not call.reply.done():
                 call.reply.set_exception(LedgerAway("the worker stopped before the ledger answered"))
-        await self._client.aclose()
+        await connection.close(self._client)
 
     @property
     def unanswered(self) -> int:
@@ -172,7 +172,7 @@ class Pipeline:
                 except redis.ResponseError as exc:
                     reply = exc
             self._answer(self._sent.popleft().reply, reply)
-            if isinstance(reply, redis.ReadOnlyError):
+            if isinstance(reply, Exception) and connection.is_demoted(reply):
                 raise redis.ConnectionError("this Redis has become a replica")
 
     @staticmethod

@@ -1,5 +1,6 @@
 """Whether the Redis behind the ledger is one on which the laws hold: what /ready, doctor and start-up say, and how full it is."""
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,7 @@ def judge(info: Any, config: dict[str, str], max_bytes: int) -> RedisState:
     if info.get("role") != "master":
         problems.append(f"this Redis is a {info.get('role')}, not a master")
     version = str(info.get("redis_version", "0"))
-    if tuple(int(n) for n in version.split(".")[:2]) < OLDEST:
+    if tuple(int(n) for n in re.findall(r"\d+", version)[:2]) < OLDEST:
         problems.append(f"Redis {version} is too old: 6.2 or later is needed")
     if not info.get("aof_enabled"):
         warnings.append("L1 does not hold: appendonly is off, a restart of Redis loses accepted tasks; set appendonly yes")

@@ -16,6 +16,7 @@ class Snapshot:
     def __init__(self, ledger: Ledger, offset: int = 0) -> None:
         """Read everything. `offset`: µs that the scripts add to the clock (tests)."""
         self.data: dict[str, Any] = {}
+        self.settings = ledger.settings
         self.ttls: dict[str, int] = {}
         prefixes = tuple(key.prefix for key in KEYS)
         chunk: list[str] = []
@@ -52,10 +53,11 @@ class Snapshot:
 
 
 def _pipelined(ledger: Ledger, commands: list[tuple[Any, ...]]) -> list[Any]:
-    pipe = ledger.redis.pipeline(transaction=False)
+    pipe: Any = ledger.redis.pipeline(transaction=False)  # untyped in redis-py
     for command in commands:
         pipe.execute_command(*command)
-    return pipe.execute()
+    replies: list[Any] = pipe.execute()
+    return replies
 
 
 def _command(name: str, kind: str) -> tuple[Any, ...]:

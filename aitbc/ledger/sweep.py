@@ -30,7 +30,7 @@ def turn(worker: str) -> Step[bool]:
 
 def steps(most: int = MOST) -> tuple[Step[Swept], ...]:
     """One sweep, in order: the clock and agents, leases, tasks, and last whatever was forgotten (`match`)."""
-    verbs = [(name, (most,)) for name in ("sweep_agents", "sweep_leases", "sweep_tasks")]
+    verbs = [(name, (most,)) for name in ("sweep_clock", "sweep_agents", "sweep_leases", "sweep_tasks")]
     return tuple(Step(name, args, _swept) for name, args in [*verbs, ("sweep_match", ())])
 
 

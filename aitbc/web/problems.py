@@ -33,7 +33,8 @@ def problem(status: int, title: str, detail: str, *, faults: Iterable[Fault] = (
 def of_validation(exc: ValidationError) -> Response:
     """What flask-openapi3 calls for a body, query or path that its schema refuses: a 422 that names each field."""
     faults = [
-        Fault(pointer(error["loc"]), error["msg"]) for error in exc.errors(include_url=False, include_context=False, include_input=False)
+        Fault(pointer(error["loc"]), error["msg"].removeprefix("Value error, "))
+        for error in exc.errors(include_url=False, include_context=False, include_input=False)
     ]
     first = faults[0]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""

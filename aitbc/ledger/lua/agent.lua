@@ -22,9 +22,9 @@ local function health(A)
   return 1 - (1 - (A.health_score or 1)) * math.exp(-math.max(0, now - (A._health_at or now)) / DRIFT_TIME)
 end
 
-local function satisfies(terms, tenth, sig)
-  local want = get(SIG .. sig, 'terms', 'floor')
-  if not want.floor or tenth < tonumber(want.floor) then return false end
+local function satisfies(terms, tenth, sig) -- nobody satisfies one that is being dropped
+  local want = get(SIG .. sig, 'terms', 'floor', 'building')
+  if not want.floor or want.building == 'drop' or tenth < tonumber(want.floor) then return false end
   for term in (want.terms or ''):gmatch('[^\n]+') do
     if not terms:find('\n' .. term .. '\n', 1, true) then return false end
   end

@@ -1,10 +1,12 @@
 -- Feedback: what an answer says about its agent: sign of life, health, breaker, status. After agent; settle must follow.
 local HEALTH_STEP, BREAKER_AFTER, LONGEST = 0.1, 5, 300 * S
 
+-- For as long as the agent said (Retry-After), else 10 s and twice as long each time.
 local function open_breaker(a, A, pause)
-  local times = (A._opened or 0) + 1
+  local times = pause > 0 and (A._opened or 0) or (A._opened or 0) + 1
+  local seconds = pause > 0 and pause or math.min(10 * S * 2 ^ (times - 1), LONGEST)
   call('HSET', AGENT .. a, 'breaker', 'open', '_opened', times, '_fails', '')
-  call('ZADD', COOLDOWN, now + math.max(pause, math.min(10 * S * 2 ^ (times - 1), LONGEST)), a)
+  call('ZADD', COOLDOWN, now + seconds, a)
   A.breaker, A._opened, A._fails = 'open', times, nil
 end
 
@@ -21,8 +23,10 @@ local function feed(a, A, says, pause)
   local timeout = tonumber(A._timeout)
   if says ~= 'bad' and timeout > 0 and A.status ~= 'inactive' then call('ZADD', ALIVE, now + timeout, a) end
   rate(a, A, says == 'ok' and 1 or 0)
+  if says == 'ok' and pause > 0 and A.status == 'active' then return open_breaker(a, A, pause) end -- 408, 409, 425: not now
   if says == 'ok' then
-    if A._fails or A._opened then close_breaker(a, A) end
+    -- `error` waits for its probe: an earlier call's good answer must not take that away
+    if A.status ~= 'error' and (A._fails or A._opened) then close_breaker(a, A) end
     return
   end
   if says == 'gone' then return set_status(a, A, 'draining') end

@@ -24,5 +24,7 @@ end
 if A.status == 'inactive' then
   set_status(a, A, 'active')
   settle(a, grants)
-elseif metrics ~= '' and setting('strategy') == 'resource_based' then settle(a, grants) end -- its score has changed
+elseif metrics ~= '' and (setting('strategy') == 'resource_based' or setting('next_strategy') == 'resource_based') then
+  settle(a, grants) -- its score has changed
+end
 return {A.status, at, call('SMEMBERS', CANCEL_AGENT .. a), unknown, grants}

@@ -140,7 +140,7 @@ local function free(id, L)
   call('SREM', OF_AGENT .. L.agent, id)
   if L.worker then
     call('SREM', OF_WORKER .. L.worker, id)
-    if is_suspect(L) then call('HDEL', SUSPECTS, L.worker) end
+    if is_suspect(L) and not L.async then call('HDEL', SUSPECTS, L.worker) end
   end
   if L.cancelling then
     call('SREM', CANCEL_AGENT .. L.agent, id)

@@ -9,9 +9,9 @@ if T.state ~= 'failed' and T.state ~= 'cancelled' then return {'final', T.state}
 if T.lease then return {'busy'} end
 if not may_use(sig) then return {'signatures'} end
 local was = T.state
+call('HSET', TASK .. t, 'retry', request, 'first', T.attempt or 0) -- the first write: refused when Redis is out of memory
 call('HDEL', TASK .. t, 'counted', 'crashes', 'tried', 'ended_at', 'error_code', 'error_message', 'error_agent', 'routed', 'progress')
 use(sig, terms, floor)
-call('HSET', TASK .. t, 'retry', request, 'first', T.attempt or 0)
 call('HINCRBY', TASK .. t, 'retries', 1)
 call('HINCRBY', STATS, 'retried', 1)
 call('HINCRBY', STATS, 'reopened_' .. was, 1)

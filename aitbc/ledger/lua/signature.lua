@@ -10,10 +10,10 @@ local function build(sig, page)
   local found = call('SSCAN', WITH .. G.base, G.cursor or '0', 'COUNT', page)
   for _, a in ipairs(found[2]) do
     local A = agent(a)
-    if A and G.building == 'fill' then
+    if A then
       judge(a, A, {sig})
-      if call('SISMEMBER', SIGS_OF .. a, sig) == 1 and has_slot(A) then place(a, A, {sig}) end
-    elseif A then call('SREM', SIGS_OF .. a, sig) end
+      if has_slot(A) and call('SISMEMBER', SIGS_OF .. a, sig) == 1 then place(a, A, {sig}) end
+    end
   end
   if found[1] ~= '0' then
     call('HSET', SIG .. sig, 'cursor', found[1])
@@ -22,7 +22,6 @@ local function build(sig, page)
   call('SREM', BUILDING, sig)
   call('HDEL', SIG .. sig, 'building', 'cursor')
   if G.building == 'drop' then
-    for epoch in pairs(score_sets()) do call('UNLINK', SCORE .. epoch .. ':' .. sig) end
     call('DEL', SIG .. sig)
     call('ZREM', SIGS, sig)
     call('SREM', FLOORS, sig)

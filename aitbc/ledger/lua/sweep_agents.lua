@@ -1,14 +1,8 @@
 -- needs: order, agent, grant
--- sweep_agents(most): the clock first (a gap means that the coordinator was away: nobody counts as silent for one timeout more), then
--- overdue heartbeats, breakers that are due, health that has risen, agents left unsettled, agents long gone. Returns {1 when more, grants…}.
+-- sweep_agents(most): overdue heartbeats, breakers that are due, health that has risen, agents left unsettled, agents long gone.
+-- Returns {1 when more, grants…}.
 local most, grants, more = tonumber(ARGV[1]), {}, 0
-local swept = tonumber(call('HGET', LEDGER, 'swept') or now)
 pass_when_full()
-if now - swept > 5 * S or now < swept then
-  call('HSET', LEDGER, 'grace', now)
-  settings = nil
-end
-call('HSET', LEDGER, 'swept', now)
 
 local function due(key, before)
   local list = call('ZRANGEBYSCORE', key, '-inf', before or now, 'LIMIT', 0, most)
@@ -38,21 +32,18 @@ for _, a in ipairs(due(COOLDOWN)) do -- half open: one lease at a time until an 
   end
   settle(a, grants)
 end
-for _, a in ipairs(due(DRIFT)) do settle(a, grants) end
+for _, a in ipairs(due(DRIFT)) do
+  call('ZREM', DRIFT, a)
+  settle(a, grants)
+end
 for _, a in ipairs(call('SRANDMEMBER', UNSETTLED, 16)) do
-  if #grants >= GRANTS then
-    more = 1
-    break
-  end
+  if #grants >= GRANTS then break end
   call('SREM', UNSETTLED, a)
   settle(a, grants)
 end
+if call('SCARD', UNSETTLED) > 0 then more = 1 end
 for _, a in ipairs(due(SILENT, now - KEEP_INACTIVE)) do
   local A = agent(a)
   if A.active == 0 then forget(a, A) else call('ZADD', SILENT, now, a) end
-end
--- A clock that was set back leaves deadlines far ahead: none may lie further than its timeout.
-for _, a in ipairs(call('ZREVRANGEBYSCORE', ALIVE, '+inf', now + 86400 * S, 'LIMIT', 0, most)) do
-  call('ZADD', ALIVE, now + call('HGET', AGENT .. a, '_timeout'), a)
 end
 return {more, unpack(grants)}

@@ -43,15 +43,12 @@ end
 for _, w in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', now, 'LIMIT', 0, 16)) do
   if now < quiet_since + WORKER_TTL then call('ZADD', WORKERS, quiet_since + WORKER_TTL, w) else bury(w) end
 end
-for _, w in ipairs(call('ZRANGEBYSCORE', WORKERS, now + 2 * WORKER_TTL, '+inf', 'LIMIT', 0, 16)) do -- the clock was set back
-  call('ZADD', WORKERS, now + WORKER_TTL, w)
-end
 
 for _, a in ipairs(call('SRANDMEMBER', RESTARTED, 4)) do
   local instance, ended = call('HGET', AGENT .. a, '_instance'), 0
   for _, id in ipairs(call('SMEMBERS', OF_AGENT .. a)) do
     local L = lease(id)
-    if L.async and L.instance ~= instance then
+    if L.async and (L.instance or '') ~= (instance or '') then
       broken(id, L, 'stopped', 'agent_restarted', grants)
       ended = ended + 1
     end

@@ -19,8 +19,11 @@ for _, sig in ipairs(sigs) do match(sig, grants) end
 
 local function expire(t, code)
   local T = task(t)
-  if T.state == 'queued' or T.state == 'waiting' then unqueue(t, T.sig, T.priority)
-  elseif T.state ~= 'scheduled' then return call('ZREM', TIMEOUTS, t) end -- it began: the limit is met
+  if code == 'queue_timeout' then
+    if (T.attempt or '0') ~= (T.first or '0') then return call('ZREM', TIMEOUTS, t) end -- it began: the limit is met
+    if T.state == 'running' then return call('ZADD', TIMEOUTS, now + S, t) end -- granted: it may begin, or come back
+  end
+  if T.state ~= 'scheduled' then unqueue(t, T.sig, T.priority) end
   fail(t, T, code, '')
 end
 for _, t in ipairs(due(TIMEOUTS, now)) do expire(t, 'queue_timeout') end
@@ -39,8 +42,8 @@ if extra > 0 then
   trim('failed', call('ZRANGE', TASKS .. 'failed', 0, math.min(extra, most) - 1))
   if extra > most then more = 1 end
 end
-if tonumber(call('HGET', STATS, 'result_bytes') or 0) > KEEP_RESULT_BYTES then
-  trim('completed', call('ZRANGE', TASKS .. 'completed', 0, most - 1))
-  more = 1
+for n = 1, most + 1 do
+  if tonumber(call('HGET', STATS, 'result_bytes') or 0) <= KEEP_RESULT_BYTES then break end
+  if n > most then more = 1 else trim('completed', call('ZRANGE', TASKS .. 'completed', 0, 0)) end
 end
 return {more, unpack(grants)}

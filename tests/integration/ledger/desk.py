@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import signal
 import subprocess
 import time
@@ -68,7 +69,8 @@ class Desk:
     def __init__(self, url: str, **settings: Any) -> None:
         self.settings = Settings(redis_url=url, **settings)
         self.ledger = Ledger(self.settings, offset=OFFSET)
-        self.redis, self.run, self.offset, self.tokens = self.ledger.redis, self.ledger.run, 0.0, 0
+        self.redis, self.run, self.offset = self.ledger.redis, self.ledger.run, 0.0
+        self.tokens = itertools.count(1)  # threads may share it
 
     def close(self) -> None:
         self.ledger.close()
@@ -123,8 +125,7 @@ class Desk:
         return self.run(tasks.submit(new_task(name, **more)))
 
     def token(self) -> str:
-        self.tokens += 1
-        return token_hash(f"token {self.tokens}")
+        return token_hash(f"token {next(self.tokens)}")
 
     def route(self, name: str, worker: str = "w1", token: str = "") -> leases.Begun:
         return self.run(leases.route(name, worker, token or self.token()))

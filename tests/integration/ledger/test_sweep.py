@@ -1,0 +1,369 @@
+"""The sweep: turns, due tasks, timeouts, retention, the clock set back; each script harmless when repeated."""
+
+import pytest
+
+from aitbc.errors import NotFound
+from aitbc.ledger import agents, leases, sweep, tasks, workers
+from aitbc.model.requirements import Requirements
+from tests.integration.ledger.desk import COUNTED, DONE, FINAL
+
+
+def test_one_worker_has_the_turn(sound):
+    assert sound.run(sweep.turn("w1"))
+    assert not sound.run(sweep.turn("w2"))
+    sound.at(1)
+    assert sound.run(sweep.turn("w2"))
+
+
+def test_a_clock_set_back_does_not_stop_the_sweep(sound):
+    """Found by reading: the turn was a key with a TTL, which by a clock set back an hour lives an hour longer."""
+    assert sound.run(sweep.turn("w1"))
+    sound.at(-3600)
+    assert sound.run(sweep.turn("w2"))
+    assert sound.redis.keys("sweep*") == []
+
+
+def test_due_tasks_become_runnable_and_are_granted(sound):
+    sound.agent("a", 2, heartbeat_timeout=0)
+    submitted = sound.task("delayed", delay=5)
+    assert not submitted.publish
+    seconds, _ = sound.redis.time()
+    sound.task("dated", run_at=seconds + sound.offset + 5)
+    assert set(sound.places()["tasks:scheduled"]) == {"delayed", "dated"}
+    assert sound.read("delayed").run_at
+    assert sound.route("delayed").why == "scheduled"
+    assert sorted(g.task_id for g in sound.pass_time(8)) == ["dated", "delayed"]
+
+
+def test_a_task_due_in_the_past_runs_now(sound):
+    assert sound.task("t", run_at=1.0).publish
+
+
+def test_a_hundred_due_in_one_second(sound):
+    sound.agent("a", 100, heartbeat_timeout=0)
+    for n in range(150):
+        sound.task(f"t{n}", delay=1)
+    sound.pass_time(2)
+    assert sound.redis.scard("leases:agent:a") == 100
+
+
+def test_queue_timeout(sound):
+    sound.task("t", queue_timeout=10)
+    sound.task("later", queue_timeout=10, delay=20)
+    sound.pass_time(12)
+    assert (sound.state("t"), sound.read("t").error["code"]) == ("failed", "queue_timeout")
+    assert sound.state("later") == "scheduled"
+    sound.pass_time(20)
+    assert sound.read("later").error["code"] == "queue_timeout"
+
+
+def test_a_queue_timeout_is_met_by_beginning(sound):
+    """Found by reading: it depended on whether the task happened to run at that moment."""
+    sound.agent("a", heartbeat_timeout=0)
+    call = sound.started("t", queue_timeout=10)
+    call.ends(COUNTED)
+    sound.run(agents.drain("a"))
+    sound.pass_time(14, "w1")
+    assert sound.state("t") == "waiting"
+    assert not sound.redis.exists("tasks:timeouts")
+
+
+def test_a_queue_timeout_is_not_met_by_a_grant_alone(sound):
+    sound.task("t", queue_timeout=10)
+    [grant] = sound.agent("a", heartbeat_timeout=0).grants
+    sound.pass_time(12)
+    assert sound.state("t") == "running"
+    sound.run(agents.drain("a"))
+    sound.begin(grant.lease_id)
+    sound.pass_time(2)
+    assert sound.read("t").error["code"] == "queue_timeout"
+
+
+def test_a_queue_timeout_counts_anew_after_a_retry_by_hand(sound):
+    sound.task("t", queue_timeout=10)
+    sound.pass_time(12)
+    sound.run(tasks.retry("t", "r", Requirements()))
+    sound.pass_time(8)
+    assert sound.state("t") == "waiting"
+    sound.pass_time(4)
+    assert sound.read("t").error["code"] == "queue_timeout"
+
+
+def test_what_nobody_could_take_expires(sound):
+    sound.task("t")
+    sound.task("waits")
+    sound.route("waits")
+    sound.at(7 * 86_400 - 5)
+    sound.sweep()
+    assert (sound.state("t"), sound.state("waits")) == ("queued", "waiting")
+    sound.at(10)
+    sound.sweep()
+    assert sound.read("t").error["code"] == sound.read("waits").error["code"] == "expired"
+
+
+def test_run_timeout(sound):
+    sound.agent("a", heartbeat_timeout=0)
+    sound.started("t", run_timeout=20, max_attempts=1)
+    sound.pass_time(48, "w1")
+    assert sound.state("t") == "running"
+    sound.pass_time(4, "w1")
+    assert sound.read("t").error["code"] == "run_timeout"
+
+
+def test_retention_by_age(sound):
+    sound.agent("a", heartbeat_timeout=0)
+    sound.started("t", idempotency_key="k").ends()
+    sound.at(86_390)
+    sound.sweep()
+    assert sound.state("t") == "completed"
+    sound.at(20)
+    sound.sweep()
+    with pytest.raises(NotFound):
+        sound.read("t")
+    assert "idempotency:k" not in sound.whole()
+
+
+def test_a_cancelled_call_is_not_trimmed_under_its_lease(sound):
+    short = sound.again(keep_tasks=1.0)
+    short.agent("a", heartbeat_timeout=0)
+    short.started("t")
+    short.run(tasks.cancel("t"))
+    short.pass_time(10, "w1")
+    assert short.state("t") == "cancelled"
+    short.pass_time(24, "w1")
+    with pytest.raises(NotFound):
+        short.read("t")
+    sound.offset = short.offset
+    short.close()
+
+
+@pytest.mark.parametrize("most", [1, 50])
+def test_retention_by_count_and_bytes(sound, most):
+    """Oldest first, and not one more than needed."""
+    small = sound.again(keep_dead=2, keep_result_bytes=20)
+    small.agent("a", heartbeat_timeout=0)
+    for n in range(4):
+        small.at(1)
+        small.started(f"dead{n}").ends(FINAL)
+        small.started(f"done{n}").ends(DONE)
+    assert int(small.redis.hget("stats", "result_bytes")) == 28
+    small.sweep(most)
+    assert small.places()["tasks:failed"] == ["dead2", "dead3"]
+    assert small.places()["tasks:completed"] == ["done2", "done3"]
+    assert int(small.redis.hget("stats", "result_bytes")) == 14
+    assert int(small.redis.hget("stats", "trimmed_failed")) == 2
+    small.close()
+
+
+def test_signatures_go_when_unused(sound):
+    sound.task("t", needs=Requirements(capabilities=("x",), min_health_score=0.5))
+    sound.agent("a", capabilities=("x",), heartbeat_timeout=0)
+    sound.pass_time(700, stride=4)
+    assert sound.redis.zcard("sigs") == 1  # a live task keeps it
+    sound.run(tasks.cancel("t"))
+    sound.pass_time(604, stride=4)
+    assert {key for key in sound.whole() if "sig" in key or "score" in key} == set()
+
+
+def test_a_repeated_sweep_changes_nothing(sound):
+    sound.agent("a", 2, heartbeat_timeout=0)
+    sound.started("t1")
+    sound.task("t2", delay=60)
+    sound.sweep()
+    before = sound.whole()
+    assert sound.sweep() == []
+    after = sound.whole()
+    assert {**after, "ledger": None} == {**before, "ledger": None}
+
+
+# -- the clock
+
+
+def test_a_clock_set_back_an_hour_delays_no_silence(sound):
+    """Workers, heartbeats, 202 work, grants and breakers that are timed by the old clock are brought near."""
+    for name in "abcd":
+        sound.agent(name, heartbeat_timeout=30)
+    sound.sweep()
+    held, sync = sound.started("held", max_attempts=1), sound.started("sync", max_attempts=1)
+    held.renews()
+    for name in "bcd":
+        sound.run(agents.drain(name))
+    sound.task("granted")
+    sound.run(agents.resume("c"))
+    sound.sweep()
+    sound.at(-3600)
+    sound.sweep()
+    assert sound.violations() == []
+    assert not sound.redis.hexists("ledger", "rewound")
+    grants = sound.pass_time(14)
+    assert "granted" in [g.task_id for g in grants]
+    assert sound.read("sync").error["code"] == "outcome_unknown"
+    sound.pass_time(30)
+    assert sound.run(agents.read("a")).status == "inactive"
+    sound.pass_time(24)
+    assert sound.read("held").error["code"] == "agent_failed"
+    assert sync.ends().word == "gone"
+
+
+def test_a_clock_set_back_an_hour_delays_no_retry_probe_or_cancel(sound):
+    sound.agent("a", heartbeat_timeout=0)
+    call = sound.started("t", max_attempts=9)
+    sound.run(tasks.cancel("t"))
+    sound.agent("b", heartbeat_timeout=0)
+    for n in range(5):
+        sound.started(f"f{n}", max_attempts=1).ends(COUNTED)
+    sound.agent("c", heartbeat_timeout=0)
+    sound.started("retried").ends(COUNTED)
+    sound.run(agents.drain("c"))
+    assert sound.run(agents.read("b")).breaker == "open"
+    sound.sweep()
+    sound.at(-3600)
+    sound.pass_time(34, "w1")
+    assert call.ends().word == "gone"
+    sound.pass_time(40, "w1")
+    assert sound.state("retried") != "scheduled"
+    sound.pass_time(230, "w1")
+    assert sound.run(agents.read("b")).breaker != "open"
+
+
+def test_many_times_are_brought_near_in_steps(sound):
+    for n in range(300):
+        sound.agent(f"a{n}", heartbeat_timeout=30)
+    sound.sweep()
+    sound.at(-7200)
+    step = sweep.steps(10)[0]
+    rounds = 1
+    while sound.run(step).more:
+        rounds += 1
+    assert rounds > 20
+    seconds, _ = sound.redis.time()
+    furthest = sound.redis.zrange("agents:deadlines", -1, -1, withscores=True)[0][1] / 1e6
+    assert furthest <= seconds + sound.offset + 31
+
+
+@pytest.mark.parametrize("jump", [-2, 3600])
+def test_a_jump_of_the_clock_costs_nobody_anything(sound, jump):
+    sound.agent("a", heartbeat_timeout=30)
+    sound.sweep()
+    call = sound.started("t", run_timeout=86_400)
+    sound.at(jump)
+    sound.sweep()
+    assert sound.run(agents.read("a")).status == "active"
+    assert sound.run(workers.alive("w1")).known
+    assert call.ends().word == "completed"
+
+
+# -- workers and poison
+
+
+def test_leaving_in_order(sound):
+    sound.agent("a")
+    assert sound.run(workers.alive("w1", first=True)).known
+    call = sound.started("t")
+    assert sound.run(workers.leave("w1")) == 1
+    assert sound.run(workers.count()) == 1
+    call.ends()
+    assert sound.run(workers.leave("w1")) == 0
+    assert sound.run(workers.count()) == 0
+    assert not sound.run(workers.alive("w1")).known
+
+
+def crash(desk, task, worker, *neighbours):
+    """This worker begins the task beside its neighbours and dies."""
+    for name in (task, *neighbours):
+        assert desk.begin(desk.field(name, "lease"), worker).attempt, name
+    desk.pass_time(14)
+
+
+def test_poison_is_found_and_no_neighbour_goes_with_it(sound):
+    sound.agent("a", 9, heartbeat_timeout=0)
+    for name in ("poison", "n1", "n2"):
+        sound.task(name)
+    sound.sweep()
+    for n, neighbours in enumerate([["n1"], ["n2"], ["n1", "n2"], ["n1", "n2"], ["n1"]]):
+        crash(sound, "poison", f"w{n}", *neighbours)
+        assert int(sound.field("poison", "crashes")) == n + 1
+    assert (sound.state("poison"), sound.read("poison").error["code"]) == ("failed", "poison")
+    assert [sound.field(name, "crashes") for name in ("n1", "n2")] == ["1", "1"]
+    assert (sound.state("n1"), sound.state("n2")) == ("running", "running")
+
+
+def test_a_worker_holds_one_suspect(sound):
+    sound.agent("a", 9, heartbeat_timeout=0)
+    for name in ("s1", "s2"):
+        sound.task(name)
+    sound.sweep()
+    for n in range(2):
+        crash(sound, "s1", f"w{n}", "s2")
+    token = sound.token()
+    lease = sound.field("s1", "lease")
+    first = sound.begin(lease, "w9", token).attempt
+    refused = sound.begin(sound.field("s2", "lease"), "w9")
+    assert (first.attempt, refused.why, sound.state("s2")) == (3, "suspect", "scheduled")
+    sound.pass_time(2, "w9")
+    assert sound.begin(sound.field("s2", "lease"), "w8").attempt
+    sound.run(leases.finish(lease, token, DONE, worker="w9"))
+    assert sound.redis.hgetall("workers:suspects") == {b"w8": sound.field("s2", "lease").encode()}
+
+
+def test_a_route_job_hands_a_suspect_back(sound):
+    sound.agent("a", 9, heartbeat_timeout=0)
+    for name in ("s1", "s2"):
+        sound.task(name)
+    sound.sweep()
+    for n in range(2):
+        crash(sound, "s1", f"w{n}", "s2")
+    sound.begin(sound.field("s1", "lease"), "w9")
+    sound.run(tasks.cancel("s2"))
+    sound.run(agents.drain("a"))
+    sound.pass_time(2, "w9")
+    sound.run(tasks.retry("s2", "r", Requirements()))
+    sound.redis.hset("task:s2", "crashes", 2)
+    sound.redis.hset("agent:a", "max_concurrency", 9)
+    sound.agent("b", 1, heartbeat_timeout=0)
+    lease = sound.field("s2", "lease")
+    assert sound.begin(lease, "w9").why == "suspect"
+    sound.task("s3")
+    sound.redis.hset("task:s3", "crashes", 2)
+    assert sound.route("s3", "w9").why == "suspect"
+    assert sound.state("s3") == "scheduled"
+
+
+def test_a_suspect_that_became_a_202_does_not_free_the_next_one(sound):
+    """Found by reading: its end cleared the mark of whichever suspect its worker then held."""
+    sound.agent("a", 9, heartbeat_timeout=0)
+    for name in ("s1", "s2"):
+        sound.task(name)
+    sound.sweep()
+    for n in range(2):
+        crash(sound, "s1", f"w{n}", "s2")
+    token = sound.token()
+    lease = sound.field("s1", "lease")
+    sound.begin(lease, "w9", token)
+    sound.run(leases.renew(lease, token))
+    assert sound.begin(sound.field("s2", "lease"), "w9").attempt
+    sound.run(leases.call_back("s1", token, DONE))
+    assert sound.redis.hgetall("workers:suspects") == {b"w9": sound.field("s2", "lease").encode()}
+
+
+def test_many_leases_of_a_dead_worker_end_in_chunks(sound):
+    sound.agent("a", 30, heartbeat_timeout=0)
+    for n in range(25):
+        sound.started(f"t{n}", max_attempts=1)
+    sound.sweep()
+    sound.at(3)
+    sound.run(workers.alive("w1"))
+    for _ in range(6):
+        sound.at(2)
+        sound.sweep(most=4)
+    assert sound.redis.zcard("tasks:failed") == 25
+    assert not sound.redis.exists("leases:worker:w1")
+
+
+def test_restarted_agents_are_seen_in_chunks(sound):
+    sound.agent("a", 9, heartbeat_timeout=0, instance_id="1")
+    for n in range(9):
+        sound.started(f"t{n}").renews()
+    sound.agent("a", 9, heartbeat_timeout=0, instance_id="2")
+    sound.sweep(most=2)
+    assert {sound.read(f"t{n}").attempts[0].error for n in range(9)} == {"agent_restarted"}
