@@ -47,8 +47,8 @@ def blocking(url: str, connections: int) -> redis.Redis:
     if sentinel:
         hosts, service, db, options = sentinel
         sentinel_class: Any = redis.Sentinel  # untyped in redis-py
-        manager = sentinel_class(hosts, sentinel_kwargs={"socket_timeout": 1.0}, **options, **TIMEOUTS)
-        client: redis.Redis = manager.master_for(service, db=db)
+        watchers = sentinel_class(hosts, sentinel_kwargs={"socket_timeout": 1.0}, **options, **TIMEOUTS)
+        client: redis.Redis = watchers.master_for(service, db=db)
         return client
     pool = redis.BlockingConnectionPool.from_url(url, max_connections=connections, timeout=5, retry=Retry(NoBackoff(), 0), **TIMEOUTS)
     return redis.Redis(connection_pool=pool)
@@ -60,8 +60,8 @@ def asynchronous(url: str) -> redis.asyncio.Redis:
     if sentinel:
         hosts, service, db, options = sentinel
         async_sentinel_class: Any = redis.asyncio.Sentinel  # untyped in redis-py
-        manager = async_sentinel_class(hosts, sentinel_kwargs={"socket_timeout": 1.0}, **options, **TIMEOUTS)
-        client: redis.asyncio.Redis = manager.master_for(service, db=db)
+        watchers = async_sentinel_class(hosts, sentinel_kwargs={"socket_timeout": 1.0}, **options, **TIMEOUTS)
+        client: redis.asyncio.Redis = watchers.master_for(service, db=db)
         return client
     return redis.asyncio.Redis.from_url(url, retry=None, **{**TIMEOUTS, "socket_timeout": None})
 
