@@ -36,8 +36,6 @@ task_ignore_result = True
 result_backend = None
 task_serializer = "json"
 accept_content = ["json"]
-# Flower shows when a job was sent.
-task_send_sent_event = True
 # Publishing must not hold a request: one try; the sweep makes good what was not published.
 task_publish_retry = False
 
@@ -50,7 +48,8 @@ worker_prefetch_multiplier = 1
 aitbc_shutdown_timeout = _settings.shutdown_timeout
 # Calls in flight go on while the broker is away: their leases are the ledger's, not the broker's.
 worker_cancel_long_running_tasks_on_connection_loss = False
-worker_send_task_events = True
+# Task events cost a third of a worker's time: they are off until Flower runs, which switches them on at every worker, every 5 s.
+worker_send_task_events = False
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 # Time and retries belong to the ledger: Celery's ETA, countdown and retry are not used.

@@ -17,6 +17,7 @@ from tests.harness.agents import Agents, accept, status
 from tests.harness.cluster import Cluster
 from tests.harness.processes import Process, environment, free_port, wait_for
 from tests.integration.system.test_answers import call_back
+from tests.integration.system.test_worker_life import celery
 
 SCREENSHOT = Path(os.environ.get("AITBC_SCREENSHOTS", "/tmp")) / "flower.png"
 CHROMIUM = "/usr/bin/chromium"
@@ -45,7 +46,7 @@ def rows(url: str) -> dict[str, Any]:
 def test_rows_are_tasks(cluster: Cluster, agents: Agents) -> None:
     api, _ = cluster.api(), cluster.worker()
     url, _ = flower(cluster)
-    wait_for(lambda: "ready" in api.ok("GET", "/ready")["status"], 10)
+    assert "enabled" in celery(cluster, "control", "enable_events")  # as Flower does itself, every 5 s
     slow = agents.start("slow", delay=0.4)
     later, broken = agents.start("later", accept), agents.start("broken", status(424, {"error": "no model"}))
     api.register("slow", slow.url, max_concurrency=1, capabilities=["slow"])
