@@ -31,6 +31,9 @@ test: install  ## All tests (what needs a system package is installed by the tes
 unit: install  ## Unit tests alone: no Redis, no network
 	$(BIN)/pytest -q tests/unit tests/architecture
 
+soak: install  ## Random kill -9 under load: make soak MINUTES=30 SEED=7
+	$(BIN)/python -m tests.faults.soak $(or $(MINUTES),5) $(SEED)
+
 lint: install  ## ruff: rules and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -61,4 +64,4 @@ bench: install  ## Full chain beside a bare Celery no-op; µs of the ledger's st
 lock: install  ## Pin every dependency anew into constraints.txt
 	$(BIN)/uv pip compile setup.cfg --extra dev --extra embedded --universal --python-version 3.11 --generate-hashes --quiet -o constraints.txt
 
-.PHONY: help install up test unit lint fmt types layers docs verify check bench lock
+.PHONY: help install up test unit soak lint fmt types layers docs verify check bench lock
