@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.ledger.desk import Desk, RedisServer
+from tests.integration.ledger.proxy import Proxy
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,14 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
     yield server
     server.close()
+
+
+@pytest.fixture
+def proxy(own_redis: RedisServer) -> Iterator[Proxy]:
+    """A network before that Redis, which can be cut."""
+    proxy = Proxy(own_redis.port)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

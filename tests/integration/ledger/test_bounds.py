@@ -11,7 +11,7 @@ from aitbc.ledger.client import Ledger
 from aitbc.model.agent import AgentStatus
 from aitbc.model.priority import Priority
 from aitbc.model.requirements import Requirements
-from tests.integration.ledger.desk import DONE, OFFSET, Desk
+from tests.integration.ledger.desk import DONE, OFFSET, Desk, new_task
 
 
 def at_once(count, work):
@@ -95,7 +95,6 @@ def test_ten_thousand_slots_beside_many_waiting_tasks(sound):
 
 
 def test_many_unsettled_agents_are_all_settled_in_one_turn(sound):
-    """Found by reading: beyond 16 agents left unsettled the sweep did not say that more is to do."""
     sound.constant(GRANTS=2)
     _pipelined(sound, [tasks.submit(_task(n)) for n in range(150)])
     for n in range(40):
@@ -187,8 +186,6 @@ def test_what_ends_and_repairs_passes(full):
 
 
 def _task(n, **more):
-    from tests.integration.ledger.desk import new_task  # noqa: PLC0415
-
     return new_task(f"m{n}", **more)
 
 

@@ -6,7 +6,7 @@ from aitbc.ledger import agents, doctor, tasks
 from aitbc.ledger.client import Ledger
 from aitbc.ledger.snapshot import Snapshot
 from aitbc.model.requirements import Requirements
-from tests.integration.ledger.desk import COUNTED, DONE
+from tests.integration.ledger.desk import COUNTED, DONE, registration
 
 
 @pytest.fixture
@@ -17,8 +17,9 @@ def busy(desk):
     for n in range(5):
         desk.started(f"f{n}", max_attempts=1, needs=Requirements(tags=("z",))).ends(COUNTED)
     desk.started("done", idempotency_key="k").ends(DONE)
-    sync, held, cancelled = (desk.started(name) for name in ("sync", "held", "cancelled"))
-    held.renews()
+    desk.started("sync")
+    desk.started("held").renews()
+    desk.started("cancelled")
     desk.run(tasks.cancel("cancelled"))
     desk.task("waits", needs=Requirements(capabilities=("x",), min_health_score=0.5), queue_timeout=60)
     desk.route("waits")
@@ -134,7 +135,7 @@ def test_more_leases_than_slots(desk):
 def test_a_violation_counts_when_a_second_look_shows_it(desk, monkeypatch):
     ledger = Ledger(desk.settings)
     assert doctor.examine(ledger) == []
-    ledger.run(agents.register(__import__("tests.integration.ledger.desk", fromlist=["registration"]).registration("a")))
+    ledger.run(agents.register(registration("a")))
     monkeypatch.setattr(doctor, "SECOND_LOOK", 0.01)
     desk.redis.srem("agents:active", "a")
     assert doctor.examine(ledger) == ["4 agents:active is wrong of a (active, closed)"]

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from aitbc.errors import BadRequest
-from aitbc.ledger import agents, queues, tasks
+from aitbc.ledger import agents, leases, queues, tasks
 from aitbc.model.priority import PRIORITIES, Priority
 from aitbc.model.requirements import Requirements
 from tests.integration.ledger.desk import DONE
@@ -26,8 +26,6 @@ def order_of(desk, names):
             attempt = call
         found.append(attempt.task_id)
         spare = desk.token()
-        from aitbc.ledger import leases  # noqa: PLC0415
-
         ended = desk.run(leases.finish(attempt.lease_id, token, DONE, worker="w1", spare_hash=spare))
         call, token = ended.next, spare
     return found
@@ -163,7 +161,8 @@ def test_a_heartbeat_during_a_switch_scores_in_both(sound):
     sound.task("t", needs=Requirements(agent_type="worker"))
     sound.run(tasks.cancel("t"))
     assert sound.run(queues.set_strategy("resource_based")) == "least_connections"
-    sound.run(agents.heartbeat("a7", {"cpu": 1.0}))
+    [placed, *_] = {key: value for key, value in sound.whole().items() if key.startswith("agents:score:1:")}.values()
+    sound.run(agents.heartbeat(next(iter(placed)), {"cpu": 1.0}))
     sound.sweep()
     assert sound.run(tasks.stats()).strategy == "resource_based"
 

@@ -24,10 +24,7 @@ def test_a_slot_freed_by_sweep_or_cancel_is_granted(sound, freed_by):
     sound.task("first")
     sound.agent("a", heartbeat_timeout=0)
     sound.task("second", priority=Priority.URGENT)
-    if freed_by == "cancel":
-        grants = sound.run(tasks.cancel("first")).grants
-    else:
-        grants = sound.pass_time(122)
+    grants = sound.run(tasks.cancel("first")).grants if freed_by == "cancel" else sound.pass_time(122)
     assert "second" in [g.task_id for g in grants]
 
 
@@ -42,10 +39,7 @@ def test_a_job_sent_again_by_the_sweep_does_not_post_twice(sound):
 def test_a_granted_lease_is_nudged_ever_less_often_and_handed_back_after_120_s(sound):
     sound.task("t")
     sound.agent("a", heartbeat_timeout=0)
-    seen = []
-    for second in range(1, 126):
-        if sound.pass_time(1, stride=1):
-            seen.append((second, sound.field("t", "lease")))
+    seen = [(second, sound.field("t", "lease")) for second in range(1, 126) if sound.pass_time(1, stride=1)]
     assert [(second, lease) for second, lease in seen if lease == "t:1"] == [(10, "t:1"), (30, "t:1"), (70, "t:1")]
     assert seen[-1] == (120, "t:2")
 
@@ -188,7 +182,11 @@ def test_a_submit_beside_a_signature_that_is_being_dropped(sound):
     for _ in range(300):
         assert sound.run(match).more
     assert sound.violations() == []
-    sound.agent("a7", heartbeat_timeout=0, capabilities=("x",))  # registering now must not bring it in again
+    left = [key for key in sound.whole() if key.startswith("agents:sigs:")]
+    assert 0 < len(left) < 600
+    [gone, *_] = {f"a{n}" for n in range(600)} - {key.removeprefix("agents:sigs:") for key in left}
+    sound.agent(gone, heartbeat_timeout=0, capabilities=("x",))  # registering now must not bring it in again
+    assert not sound.redis.exists(f"agents:sigs:{gone}")
     assert sound.violations() == []
     sound.task("new", needs=X)
     assert sound.route("new").attempt or sound.state("new") == "waiting"

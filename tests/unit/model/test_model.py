@@ -1,5 +1,7 @@
 """The vocabulary: priorities, signatures, tokens, endpoints."""
 
+import json
+
 import pytest
 
 from aitbc.errors import BadRequest
@@ -46,8 +48,6 @@ def test_different_requirements_do_not():
 
 
 def test_requirements_as_json_and_back():
-    import json  # noqa: PLC0415
-
     for needs in (Requirements(), Requirements("worker", ("a",), ("s",), ("t",), 0.5)):
         assert Requirements.from_json(json.dumps(needs.as_json())) == needs
     assert Requirements().as_json() == {}

@@ -1,0 +1,118 @@
+"""Workers that live, leave and die; tasks that kill them; agents that restart."""
+
+from aitbc.ledger import agents, leases, tasks, workers
+from aitbc.model.requirements import Requirements
+from tests.integration.ledger.desk import DONE
+
+
+def test_leaving_in_order(sound):
+    sound.agent("a")
+    assert sound.run(workers.alive("w1", first=True)).known
+    call = sound.started("t")
+    assert sound.run(workers.leave("w1")) == 1
+    assert sound.run(workers.count()) == 1
+    call.ends()
+    assert sound.run(workers.leave("w1")) == 0
+    assert sound.run(workers.count()) == 0
+    assert not sound.run(workers.alive("w1")).known
+
+
+def crash(desk, task, worker, *neighbours):
+    """This worker begins the task beside its neighbours and dies."""
+    for name in (task, *neighbours):
+        assert desk.begin(desk.field(name, "lease"), worker).attempt, name
+    desk.pass_time(14)
+
+
+def test_poison_is_found_and_no_neighbour_goes_with_it(sound):
+    sound.agent("a", 9, heartbeat_timeout=0)
+    for name in ("poison", "n1", "n2"):
+        sound.task(name)
+    sound.sweep()
+    for n, neighbours in enumerate([["n1"], ["n2"], ["n1", "n2"], ["n1", "n2"], ["n1"]]):
+        crash(sound, "poison", f"w{n}", *neighbours)
+        assert int(sound.field("poison", "crashes")) == n + 1
+    assert (sound.state("poison"), sound.read("poison").error["code"]) == ("failed", "poison")
+    assert [sound.field(name, "crashes") for name in ("n1", "n2")] == ["1", "1"]
+    assert (sound.state("n1"), sound.state("n2")) == ("running", "running")
+
+
+def test_a_worker_holds_one_suspect(sound):
+    sound.agent("a", 9, heartbeat_timeout=0)
+    for name in ("s1", "s2"):
+        sound.task(name)
+    sound.sweep()
+    for n in range(2):
+        crash(sound, "s1", f"w{n}", "s2")
+    token = sound.token()
+    lease = sound.field("s1", "lease")
+    first = sound.begin(lease, "w9", token).attempt
+    refused = sound.begin(sound.field("s2", "lease"), "w9")
+    assert (first.attempt, refused.why, sound.state("s2")) == (3, "suspect", "scheduled")
+    sound.pass_time(2, "w9")
+    assert sound.begin(sound.field("s2", "lease"), "w8").attempt
+    sound.run(leases.finish(lease, token, DONE, worker="w9"))
+    assert sound.redis.hgetall("workers:suspects") == {b"w8": sound.field("s2", "lease").encode()}
+
+
+def test_a_route_job_hands_a_suspect_back(sound):
+    sound.agent("a", 9, heartbeat_timeout=0)
+    for name in ("s1", "s2"):
+        sound.task(name)
+    sound.sweep()
+    for n in range(2):
+        crash(sound, "s1", f"w{n}", "s2")
+    sound.begin(sound.field("s1", "lease"), "w9")
+    sound.run(tasks.cancel("s2"))
+    sound.run(agents.drain("a"))
+    sound.pass_time(2, "w9")
+    sound.run(tasks.retry("s2", "r", Requirements()))
+    sound.redis.hset("task:s2", "crashes", 2)
+    sound.redis.hset("agent:a", "max_concurrency", 9)
+    sound.agent("b", 1, heartbeat_timeout=0)
+    lease = sound.field("s2", "lease")
+    assert sound.begin(lease, "w9").why == "suspect"
+    sound.task("s3")
+    sound.redis.hset("task:s3", "crashes", 2)
+    assert sound.route("s3", "w9").why == "suspect"
+    assert sound.state("s3") == "scheduled"
+
+
+def test_a_suspect_that_became_a_202_does_not_free_the_next_one(sound):
+    """Found by reading: its end cleared the mark of whichever suspect its worker then held."""
+    sound.agent("a", 9, heartbeat_timeout=0)
+    for name in ("s1", "s2"):
+        sound.task(name)
+    sound.sweep()
+    for n in range(2):
+        crash(sound, "s1", f"w{n}", "s2")
+    token = sound.token()
+    lease = sound.field("s1", "lease")
+    sound.begin(lease, "w9", token)
+    sound.run(leases.renew(lease, token))
+    assert sound.begin(sound.field("s2", "lease"), "w9").attempt
+    sound.run(leases.call_back("s1", token, DONE))
+    assert sound.redis.hgetall("workers:suspects") == {b"w9": sound.field("s2", "lease").encode()}
+
+
+def test_many_leases_of_a_dead_worker_end_in_chunks(sound):
+    sound.agent("a", 30, heartbeat_timeout=0)
+    for n in range(25):
+        sound.started(f"t{n}", max_attempts=1)
+    sound.sweep()
+    sound.at(3)
+    sound.run(workers.alive("w1"))
+    for _ in range(6):
+        sound.at(2)
+        sound.sweep(most=4)
+    assert sound.redis.zcard("tasks:failed") == 25
+    assert not sound.redis.exists("leases:worker:w1")
+
+
+def test_restarted_agents_are_seen_in_chunks(sound):
+    sound.agent("a", 9, heartbeat_timeout=0, instance_id="1")
+    for n in range(9):
+        sound.started(f"t{n}").renews()
+    sound.agent("a", 9, heartbeat_timeout=0, instance_id="2")
+    sound.sweep(most=2)
+    assert {sound.read(f"t{n}").attempts[0].error for n in range(9)} == {"agent_restarted"}
