@@ -49,6 +49,7 @@ KEYS: tuple[Key, ...] = (
     Key("OF_AGENT", "leases:agent:", "set", "{agent}: its live leases; their number is `active`"),
     Key("OF_WORKER", "leases:worker:", "set", "{worker}: the synchronous leases it has begun"),
     Key("WORKERS", "workers:deadlines", "zset", "worker, by when it is thought dead"),
+    Key("POLLING", "workers:polling", "zset", "worker that takes jobs from its broker, by when that is in doubt"),
     Key("SUSPECTS", "workers:suspects", "hash", "worker: the one suspect lease (its task lost two workers or more) that it holds"),
     Key("LEDGER", "ledger", "hash", "last stamp, paused ranks, strategy and epochs, last sweep, whose turn it is and until when, grace"),
     Key("STATS", "stats", "hash", "counters"),

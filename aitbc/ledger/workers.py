@@ -22,13 +22,13 @@ class WorkerView:
     begun: list[str]
 
 
-def alive(worker: str, *, first: bool = False) -> Step[WorkerView]:
-    """I live, for 10 s more. `first`: this worker has just started."""
+def alive(worker: str, *, first: bool = False, polls: bool = True) -> Step[WorkerView]:
+    """I live, for 10 s more. `first`: this worker has just started; `polls`: it takes jobs from its broker."""
 
     def parse(reply: list[Any]) -> WorkerView:
         return WorkerView(bool(reply[0]), texts(reply[1]), texts(reply[2]))
 
-    return Step("worker", (worker, "1" if first else ""), parse)
+    return Step("worker", (worker, "1" if first else "", "1" if polls else ""), parse)
 
 
 def leave(worker: str) -> Step[int]:
@@ -37,5 +37,5 @@ def leave(worker: str) -> Step[int]:
 
 
 def count() -> Step[int]:
-    """Workers that are alive: their last sign of life is less than 10 s old."""
+    """Workers that take jobs: they said so less than 10 s ago."""
     return Step("workers", (), int)

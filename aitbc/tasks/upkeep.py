@@ -12,7 +12,7 @@ from aitbc.settings import Settings
 from aitbc.tasks.attempts import publish
 from aitbc.tasks.jobs import cancel
 from aitbc.tasks.node import close_node, node, open_node
-from aitbc.worker import every, on_start, on_stop
+from aitbc.worker import every, on_start, on_stop, polling
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ class _Upkeep:
     strays: frozenset[str] = frozenset()  # begun leases that no job here knew at the last look
     revoked: frozenset[str] = frozenset()
     listening: "asyncio.Task[None] | None" = None
+    polls = False  # what the ledger was told last
 
 
 @on_start
@@ -32,7 +33,7 @@ async def enter() -> None:
     """Open the node and tell the ledger that it lives."""
     here = open_node(Settings.load())
     _Upkeep.listening = asyncio.ensure_future(listen(here.worker))
-    asyncio.ensure_future(here.ledger.run(workers.alive(here.worker, first=True))).add_done_callback(_entered)
+    asyncio.ensure_future(here.ledger.run(workers.alive(here.worker, first=True, polls=False))).add_done_callback(_entered)
 
 
 async def leave() -> None:
@@ -50,13 +51,20 @@ async def leave() -> None:
 async def live() -> None:
     """Say that this worker lives; hear what was cancelled; hand back what it never knew it had begun."""
     here = node()
-    view = await here.ledger.run(workers.alive(here.worker))
+    _Upkeep.polls = polling()
+    view = await here.ledger.run(workers.alive(here.worker, polls=_Upkeep.polls))
     if not view.known:
         return await _declared_dead()
     for lease_id in view.cancelled:
         here.close(lease_id)
     await _hand_back(frozenset(view.begun) - frozenset(here.held))
     return await _revoke()
+
+
+async def tell_of_polling() -> None:
+    """Whether this worker takes jobs has changed: /ready should know at once, not at the next sign of life."""
+    if polling() != _Upkeep.polls:
+        await live()
 
 
 async def listen(worker: str) -> None:
@@ -89,7 +97,7 @@ async def _declared_dead() -> None:
     if _Upkeep.listening is not None:
         _Upkeep.listening.cancel()
     _Upkeep.listening = asyncio.ensure_future(listen(here.worker))
-    await here.ledger.run(workers.alive(here.worker, first=True))
+    await here.ledger.run(workers.alive(here.worker, first=True, polls=polling()))
 
 
 async def _hand_back(strays: frozenset[str]) -> None:
@@ -116,5 +124,6 @@ def _entered(first: "asyncio.Future[workers.WorkerView]") -> None:
 
 
 every(LIFE_SECONDS, live, name="sign of life")
+every(0.25, tell_of_polling)
 every(sweep.PERIOD_SECONDS, sweep_once, name="sweep")
 on_stop(leave, phase="end")

@@ -74,4 +74,4 @@ def _redis() -> RedisState:
 
 def _missing(*, broker: bool, workers_alive: int, asked: bool) -> list[str]:
     found = [] if broker else ["the broker does not answer (CELERY_BROKER_URL or REDIS_URL)"]
-    return found + (["no worker is alive: start one with `aitbc worker`"] if asked and not workers_alive else [])
+    return found + (["no worker takes jobs: start one with `aitbc worker`"] if asked and not workers_alive else [])

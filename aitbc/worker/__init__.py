@@ -14,11 +14,11 @@ It knows nothing of agents, tasks or leases, and could be published alone.
 
 The rooms above import from here what they need inside a coroutine:
 
-    from aitbc.worker import current_job, every, in_flight, on_start, on_stop, room, spawn, stopping
+    from aitbc.worker import current_job, every, in_flight, on_start, on_stop, polling, room, spawn, stopping
 """
 
 from aitbc.worker.hooks import every, on_start, on_stop
 from aitbc.worker.jobs import Job, current_job
-from aitbc.worker.pool import in_flight, room, spawn, stopping
+from aitbc.worker.pool import in_flight, polling, room, spawn, stopping
 
-__all__ = ["Job", "current_job", "every", "in_flight", "on_start", "on_stop", "room", "spawn", "stopping"]
+__all__ = ["Job", "current_job", "every", "in_flight", "on_start", "on_stop", "polling", "room", "spawn", "stopping"]

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from time import monotonic
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class Loop:
         self.asyncio = uvloop.new_event_loop()
         asyncio.set_event_loop(self.asyncio)
         self._waiting = 0
+        self.polled = float("-inf")  # monotonic seconds of the last turn of a hub
 
     def run(self, seconds: float) -> None:
         """Run coroutines for at most `seconds`, or until the hub has something to do."""
@@ -105,6 +107,7 @@ class Poller:
 
     def poll(self, timeout: float | None) -> Any:
         """Run coroutines for at most `timeout` seconds or until a socket of the hub is ready; return what is."""
+        self._loop.polled = monotonic()
         self._loop.run(LONGEST_TURN if timeout is None else timeout)
         return self._poller.poll(0)
 

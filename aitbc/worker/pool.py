@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from inspect import iscoroutinefunction
+from time import monotonic
 from typing import Any
 
 from celery import signals
@@ -30,6 +31,8 @@ logger = get_logger("celery.pool")
 GC_YOUNG = 20_000
 # Seconds that a warm shutdown waits for work in flight, unless the app's configuration has aitbc_shutdown_timeout.
 SHUTDOWN_TIMEOUT = 30.0
+# A hub turns at least once a second while its connection stands.
+POLLED_WITHIN = 5.0
 # Plain (not async) task functions that run at the same time, each in a thread.
 PLAIN_AT_ONCE = 4
 
@@ -187,7 +190,7 @@ def _pool() -> TaskPool:
 def spawn(coroutine: Coroutine[Any, Any, object]) -> "asyncio.Task[Any]":
     """Run a coroutine outside of any job. It takes a place and a warm shutdown waits for it. What it raises is logged.
 
-    Raises RuntimeError where no pool runs; so do the three below.
+    Raises RuntimeError where no pool runs; so do the four below.
     """
     return _pool().spawn(coroutine)
 
@@ -201,6 +204,12 @@ def room() -> int:
     """Free places: worker_concurrency less what is in flight, at least 0."""
     pool = _pool()
     return max(int(pool.limit) - pool.in_flight(), 0)
+
+
+def polling() -> bool:
+    """Whether this worker takes jobs: it is connected to its broker (its hub turned within the last 5 s), and is not stopping."""
+    pool = _pool()
+    return monotonic() - pool.loop.polled < POLLED_WITHIN and not pool.stopping.begun
 
 
 def stopping() -> bool:

@@ -22,6 +22,7 @@ local function lease_limit(id)
 end
 local limits = {
   {WORKERS, function() return WORKER_TTL end},
+  {POLLING, function() return WORKER_TTL end},
   {ALIVE, function(a) return tonumber(call('HGET', AGENT .. a, '_timeout')) end},
   {COOLDOWN, function() return PROBE end},
   {LEASES, lease_limit},

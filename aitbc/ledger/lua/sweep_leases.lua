@@ -36,6 +36,7 @@ local function bury(w)
     if suspect then call('HSET', SUSPECTS, w, suspect) end
   else
     call('ZREM', WORKERS, w)
+    call('ZREM', POLLING, w)
     call('HDEL', SUSPECTS, w)
     call('DEL', CANCEL_WORKER .. w)
   end

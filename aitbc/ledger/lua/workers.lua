@@ -1,2 +1,2 @@
--- workers(): how many are alive.
-return call('ZCOUNT', WORKERS, string.format('%.0f', now), '+inf')
+-- workers(): how many take jobs.
+return call('ZCOUNT', POLLING, string.format('%.0f', now), '+inf')

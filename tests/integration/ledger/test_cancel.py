@@ -71,6 +71,7 @@ def test_a_begun_lease_keeps_its_slot_until_it_ends(sound):
         "leases:agent:a": ["next:1"],
         "leases:worker:w1": ["next:1"],
         "workers:deadlines": ["w1"],
+        "workers:polling": ["w1"],
     }
 
 

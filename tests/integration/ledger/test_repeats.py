@@ -67,7 +67,9 @@ COUNTS_ON = ("version", "swept", "last_heartbeat", "registration_time", "expires
 def stored(desk):
     """Everything that a repeat may not change; what only tells the time is left out."""
     found = {
-        key: value for key, value in desk.whole().items() if key not in {"agents:deadlines", "workers:deadlines", "agents:drift", "sigs"}
+        key: value
+        for key, value in desk.whole().items()
+        if key not in {"agents:deadlines", "workers:deadlines", "workers:polling", "agents:drift", "sigs"}
     }
     for key, value in found.items():
         if key.startswith(("task:", "agent:", "ledger")) and isinstance(value, dict):

@@ -10,11 +10,23 @@ def test_leaving_in_order(sound):
     assert sound.run(workers.alive("w1", first=True)).known
     call = sound.started("t")
     assert sound.run(workers.leave("w1")) == 1
-    assert sound.run(workers.count()) == 1
+    assert sound.run(workers.count()) == 0  # it takes no more jobs
     call.ends()
     assert sound.run(workers.leave("w1")) == 0
     assert sound.run(workers.count()) == 0
     assert not sound.run(workers.alive("w1")).known
+
+
+def test_only_workers_that_take_jobs_count(sound):
+    sound.run(workers.alive("w1", first=True, polls=False))
+    assert sound.run(workers.count()) == 0
+    sound.run(workers.alive("w1"))
+    assert sound.run(workers.count()) == 1
+    sound.run(workers.alive("w1", polls=False))  # its broker is away
+    assert sound.run(workers.count()) == 0
+    sound.run(workers.alive("w1"))
+    sound.pass_time(11)
+    assert sound.run(workers.count()) == 0
 
 
 def crash(desk, task, worker, *neighbours):

@@ -124,7 +124,7 @@ def test_a_renewal():
 def test_other_steps():
     assert queues.pause(Priority.LOW).args == (4, 1)
     assert queues.clear(Priority.URGENT).parse([2, 99, 1]) == (2, 99, True)
-    assert workers.alive("w", first=True).args == ("w", "1")
+    assert workers.alive("w", first=True).args == ("w", "1", "1")
     assert [one.script for one in sweep.steps()] == ["sweep_clock", "sweep_agents", "sweep_leases", "sweep_tasks", "sweep_match"]
     assert sweep.turn("w").args == ("w", 900)
 
