@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 
-from aitbc.ledger import leases
+from aitbc.ledger import leases, tasks
 from aitbc.ledger.leases import Ended
 from aitbc.model.lease import Attempt, Grant, new_token, token_hash
 from aitbc.model.outcome import Accepted, AgentSays, Outcome, Verdict
@@ -12,7 +12,8 @@ from aitbc.model.task import ErrorCode
 from aitbc.tasks import enqueue, rows
 from aitbc.tasks.node import Node, node
 from aitbc.tasks.rows import Ending
-from aitbc.worker import room, spawn, stopping
+from aitbc.telemetry.steps import reached
+from aitbc.worker import current_job, room, spawn, stopping
 
 log = logging.getLogger(__name__)
 
@@ -28,20 +29,32 @@ async def carry_out(attempt: Attempt, token: str) -> Ending | None:
     Raises CancelledError when this worker stops or the job is revoked; the attempt has been ended by then.
     """
     here, began = node(), time.monotonic()
+    reached("attempt.begun")
     try:
         outcome = await here.call(attempt, token)
     except asyncio.CancelledError:
+        if is_revoked():  # first, or the freed slot would be given to this very task again
+            await publish((await here.ledger.run(tasks.cancel(attempt.task_id))).grants)
         await _finish(here, attempt, token, WORKER_STOPPED, spare=None)
         raise
     if isinstance(outcome, Accepted):
         await _renew(here, attempt, token)
         return None
+    reached("attempt.answered")
     outcome = outcome or CLOSED
     spare = new_token() if room() and not stopping() else None
     ended = await _finish(here, attempt, token, outcome, spare)
     if ended.next is not None and spare is not None:
         spawn(carry_on(ended.next, spare))
     return rows.ending(ended.word, attempt, outcome, time.monotonic() - began)
+
+
+def is_revoked() -> bool:
+    """The job that is calling was cancelled by `celery revoke --terminate`; False without a job."""
+    try:
+        return current_job().revoked
+    except LookupError:
+        return False
 
 
 async def carry_on(attempt: Attempt, token: str) -> None:
@@ -55,6 +68,7 @@ async def carry_on(attempt: Attempt, token: str) -> None:
 async def _finish(here: Node, attempt: Attempt, token: str, outcome: Outcome, spare: str | None) -> Ended:
     step = leases.finish(attempt.lease_id, token_hash(token), outcome, worker=here.worker, spare_hash=token_hash(spare) if spare else "")
     ended = await here.ledger.run(step)
+    reached("attempt.finished")
     if ended.grants and stopping():
         await publish(ended.grants)
     elif ended.grants:
@@ -73,4 +87,5 @@ async def _renew(here: Node, attempt: Attempt, token: str) -> None:
 async def publish(grants: list[Grant]) -> None:
     """Jobs for grants that this worker does not run itself; in a thread, as publishing blocks."""
     if grants:
+        reached("grants.unpublished")
         await asyncio.to_thread(enqueue.dispatch, grants)

@@ -4,8 +4,6 @@ Flower's row follows the task: a job that finds nothing to do, or whose task wai
 will be tried again shows as RETRY.
 """
 
-import asyncio
-
 from celery.exceptions import Ignore, Retry
 
 from aitbc.errors import NotFound
@@ -18,6 +16,7 @@ from aitbc.tasks.app import app
 from aitbc.tasks.attempts import carry_on, carry_out, publish
 from aitbc.tasks.node import node
 from aitbc.tasks.rows import Ending
+from aitbc.telemetry.steps import reached
 from aitbc.worker import current_job, events, spawn
 
 
@@ -42,6 +41,7 @@ async def dispatch(lease_id: str, priority: str) -> str:
 
 
 async def _look(task_id: str, step: Step[Begun], token: str) -> str:
+    reached("job.taken")
     begun = await node().ledger.run(step)
     if begun.grants:
         spawn(publish(begun.grants))
@@ -51,12 +51,8 @@ async def _look(task_id: str, step: Step[Begun], token: str) -> str:
         spawn(carry_on(begun.attempt, token))
         raise Ignore("something better was begun")
     current_job().start()
-    try:
-        end = await carry_out(begun.attempt, token)
-    except asyncio.CancelledError:
-        if current_job().revoked:
-            await cancel(task_id)
-        raise
+    end = await carry_out(begun.attempt, token)
+    reached("job.done")
     if end is None:
         raise Ignore("the agent works on")
     return _told(end)

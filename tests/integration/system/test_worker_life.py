@@ -81,6 +81,7 @@ def test_revoke_is_cancel_wherever_the_task_is(cluster: Cluster, agents: Agents)
     celery(cluster, "control", "terminate", "SIGTERM", "running")
     wait_for(lambda: api.task(running)["state"] == "cancelled", 4)
     wait_for(lambda: api.ok("GET", "/agents/a")["agent"]["active"] == 0, 4, "the closed call's slot")
+    assert agent.sends == {running: 1}
     agent.answer = succeed
     assert api.task(api.submit(), wait=10)["state"] == "completed"
     assert api.ok("POST", f"/tasks/{waiting}/retry")["state"] in ("waiting", "running")
