@@ -43,6 +43,13 @@ class Settings:
     shutdown_timeout: float = _setting(
         "AITBC_SHUTDOWN_TIMEOUT", 30.0, "How long a stopping worker lets calls run, s.", least=0, most=86_400
     )
+    ledger_replicas: int = _setting(
+        "AITBC_LEDGER_REPLICAS",
+        0,
+        "Replicas of Redis that must have a submit within 1 s (fewer: 503, safe to repeat) and should have each attempt's begin and end.",
+        least=0,
+        most=16,
+    )
     max_ledger_bytes: int = _setting(
         "AITBC_MAX_LEDGER_BYTES", 0, "Redis memory at 80 % of which submits are refused; 0: its maxmemory.", least=0
     )
@@ -58,6 +65,7 @@ class Settings:
     keep_tasks: float = _setting("AITBC_KEEP_TASKS", 86_400.0, "How long an ended task is kept, s.", least=1)
     keep_dead: int = _setting("AITBC_KEEP_DEAD", 100_000, "Failed tasks kept; beyond: oldest first.", least=0)
     keep_result_bytes: int = _setting("AITBC_KEEP_RESULT_BYTES", 1 << 30, "Bytes of results kept; beyond: oldest tasks first.", least=0)
+    keep_events: int = _setting("AITBC_KEEP_EVENTS", 100_000, "Ends of tasks in the event stream, about; beyond: oldest first.", least=1000)
     keep_inactive_agents: float = _setting("AITBC_KEEP_INACTIVE_AGENTS", 86_400.0, "An inactive agent is removed after this, s.", least=60)
     held_requests: int = _setting("AITBC_HELD_REQUESTS", 1000, "Requests that one API process holds open (`wait`).", least=1)
     ageing: float = _setting("AITBC_AGEING", 0.0, "Seconds of waiting that outweigh one priority; 0: never.", least=0)

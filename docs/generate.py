@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from textwrap import fill
 
-from aitbc.ledger.keys import CANCEL_CHANNEL, KEYS, Key
+from aitbc.ledger.keys import CANCEL_CHANNEL, KEYS, REPLICAS_CHANNEL, Key
 from aitbc.ledger.strategy import DEFAULT, STRATEGIES
 from aitbc.settings import catalogue
 from aitbc.tasks.queues import names
@@ -75,7 +75,8 @@ def keys() -> str:
         "`{agent}`, `{task}`, `{signature}` and `{worker}` stand for ids; `{rank}` is a priority as a number, 0 (urgent) to 4 (low)."
         " Times are microseconds since 1970, by Redis's own clock.",
         _table(("key", "type", "what it holds"), map(_key_row, KEYS)),
-        f"The pub/sub channel `{CANCEL_CHANNEL}{{worker}}` carries lease ids whose call this worker should close.",
+        f"The pub/sub channel `{CANCEL_CHANNEL}{{worker}}` carries lease ids whose call this worker should close;"
+        f" `{REPLICAS_CHANNEL}` carries nothing: it makes WAIT wait (`aitbc/ledger/replicas.py`).",
         "What must be true of the keys is in [invariants.md](invariants.md); `aitbc doctor --ledger` checks it.",
         "## The broker's keys",
         "When Redis is the broker too, Celery's messages are in the same database, in kombu's format: a list for each queue, `unacked`"

@@ -1,13 +1,14 @@
 """The blocking client: runs steps for the API and the command line. The worker's pipelining one is in pipeline.py."""
 
 import time
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import redis
 
-from aitbc.errors import Full, LedgerAway
+from aitbc.errors import Full, LedgerAway, TryLater
 from aitbc.ledger import connection, scripts
 from aitbc.ledger.keys import BY_NAME
+from aitbc.ledger.replicas import REFUSED, Fence
 from aitbc.ledger.step import Step, text
 from aitbc.settings import Settings
 
@@ -15,6 +16,8 @@ T = TypeVar("T")
 TRIES = 3
 PAUSE = 0.1
 """A step is tried thrice, 0.1 and 0.2 s apart: long enough for a script reload or a dropped connection, short enough for a caller."""
+PATIENCE = 4.0
+"""Seconds after which it is not tried again: each try at a Redis that accepts and never answers costs a socket timeout."""
 
 
 class Ledger:
@@ -25,12 +28,18 @@ class Ledger:
         self.settings = settings
         self.redis = connection.blocking(settings.redis_url, connections)
         self._scripts = scripts.load(settings, offset)
+        self._fence = Fence(settings.ledger_replicas)
 
     def run(self, step: Step[T]) -> T:
-        """Run a step. Raises LedgerAway, Full (Redis out of memory: nothing was stored), and what the step's refusals mean."""
+        """Run a step.
+
+        Raises LedgerAway, Full (Redis out of memory: nothing was stored), TryLater (too few replicas have it), and what the step's
+        refusals mean.
+        """
+        until = time.monotonic() + PATIENCE
         for tried in range(1, TRIES + 1):
             try:
-                return step.parse(self._evaluate(step))
+                return self._judged(step, *self._evaluate(step))
             except (redis.RedisError, OSError) as exc:
                 if connection.is_full(exc):
                     raise Full("the ledger's Redis is out of memory: nothing was stored; raise its maxmemory", retry_after=30) from exc
@@ -38,17 +47,39 @@ class Ledger:
                     raise
                 if connection.is_demoted(exc):
                     self.redis.connection_pool.disconnect()  # Sentinel names the new master to a new connection
-                if tried == TRIES:
+                if tried == TRIES or time.monotonic() > until:
                     raise LedgerAway("the ledger (Redis) does not answer: nothing was lost, try again", retry_after=2) from exc
                 time.sleep(PAUSE * tried)
         raise AssertionError("unreachable")
 
-    def _evaluate(self, step: Step[Any]) -> Any:
+    def _evaluate(self, step: Step[Any]) -> tuple[Any, bool]:
+        """The reply, and whether enough replicas have it."""
         script = self._scripts[step.script]
         try:
-            return self.redis.evalsha(script.sha, 0, *step.args)
+            return self._send(step, "EVALSHA", script.sha)
         except redis.exceptions.NoScriptError:
-            return self.redis.eval(script.text, 0, *step.args)
+            return self._send(step, "EVAL", script.text)
+
+    def _send(self, step: Step[Any], command: str, body: str) -> tuple[Any, bool]:
+        call, client = (command, body, 0, *step.args), cast("Any", self.redis)  # untyped in redis-py
+        if not self._fence.holds(step.script):
+            return client.execute_command(*call), True
+        with client.pipeline(transaction=False) as batch:
+            for one in (call, *self._fence.commands(patient=True)):
+                batch.execute_command(*one)
+            reply, _, copies = batch.execute(raise_on_error=False)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply, self._fence.enough(copies)
+
+    def _judged(self, step: Step[T], reply: Any, copied: bool) -> T:
+        value = step.parse(reply)
+        if not copied and step.script in REFUSED:
+            wanted = f"AITBC_LEDGER_REPLICAS={self._fence.replicas} replicas"
+            raise TryLater(
+                f"task {step.args[0]!s} is recorded, but not on {wanted}: a failover could lose it; safe to repeat with this task_id"
+            )
+        return value
 
     def ping(self) -> None:
         """Raises LedgerAway."""

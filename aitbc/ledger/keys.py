@@ -51,14 +51,16 @@ KEYS: tuple[Key, ...] = (
     Key("WORKERS", "workers:deadlines", "zset", "worker, by when it is thought dead"),
     Key("POLLING", "workers:polling", "zset", "worker that takes jobs from its broker, by when that is in doubt"),
     Key("SUSPECTS", "workers:suspects", "hash", "worker: the one suspect lease (its task lost two workers or more) that it holds"),
-    Key("LEDGER", "ledger", "hash", "last stamp, paused ranks, strategy and epochs, last sweep, whose turn it is and until when, grace"),
+    Key("LEDGER", "ledger", "hash", "last stamp, paused ranks, strategy and epochs, last sweep, its turn, grace, poison tasks found"),
     Key("STATS", "stats", "hash", "counters"),
-    Key("EVENTS", "tasks:events", "stream", "t, s: a task and the terminal state it reached; the last 100,000 or so"),
+    Key("EVENTS", "tasks:events", "stream", "t, s: a task and the terminal state it reached; the last AITBC_KEEP_EVENTS or so"),
 )
 
 BY_NAME = {key.lua: key.prefix for key in KEYS}
 CANCEL_CHANNEL = "cancel:"
 """Pub/sub channel of a worker: lease ids whose call it should close."""
+REPLICAS_CHANNEL = "replicas"
+"""Pub/sub channel that nobody listens to: see replicas.py."""
 
 
 def lua_constants() -> str:

@@ -6,6 +6,7 @@ safe to repeat.  So a step's outcome is never unknown to whoever waits for it, h
 
 import asyncio
 import contextlib
+import enum
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ import redis.asyncio
 from aitbc.errors import Full, LedgerAway
 from aitbc.ledger import connection, scripts
 from aitbc.ledger.keys import CANCEL_CHANNEL
+from aitbc.ledger.replicas import Fence
 from aitbc.ledger.step import Step, text
 from aitbc.settings import Settings
 
@@ -38,6 +40,15 @@ log = logging.getLogger(__name__)
 class _Call:
     packed: bytes
     reply: "asyncio.Future[Any]"
+    fenced: bool = False  # its reply counts only when the WAIT behind it is answered
+    value: Any = None  # the reply of a fenced one until then
+
+
+class _Mark(enum.Enum):
+    """Replies that nobody asked for: those of the fence."""
+
+    IGNORED = enum.auto()
+    COPIES = enum.auto()
 
 
 class Pipeline:
@@ -48,7 +59,9 @@ class Pipeline:
         self._scripts = scripts.load(settings, offset)
         self._client: Any = connection.asynchronous(settings.redis_url)  # redis-py leaves its pool untyped
         self._unsent: deque[_Call] = deque()
-        self._sent: deque[_Call] = deque()
+        self._sent: deque[_Call | _Mark] = deque()
+        self._held: list[_Call] = []  # answered, waiting for replicas
+        self._fence = Fence(settings.ledger_replicas)
         self._work = asyncio.Event()  # something is unsent
         self._owed = asyncio.Event()  # something is sent and unanswered
         self._task: asyncio.Task[None] | None = None
@@ -62,7 +75,7 @@ class Pipeline:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        for call in (*self._sent, *self._unsent):
+        for call in (*self._owed_calls(), *self._unsent):
             if not call.reply.done():
                 call.reply.set_exception(LedgerAway("the worker stopped before the ledger answered"))
         await connection.close(self._client)
@@ -70,14 +83,14 @@ class Pipeline:
     @property
     def unanswered(self) -> int:
         """Calls without a reply so far."""
-        return len(self._sent) + len(self._unsent)
+        return len(self._held) + len(self._sent) + len(self._unsent)
 
     async def run(self, step: Step[T]) -> T:
         """Run a step, for as long as it takes. Raises Full (Redis out of memory), LedgerAway (too many calls wait, or closed)."""
-        script, body = self._scripts[step.script], "EVALSHA"
+        script, body, fenced = self._scripts[step.script], "EVALSHA", self._fence.holds(step.script)
         while True:
             try:
-                return step.parse(await self._call(body, script.sha if body == "EVALSHA" else script.text, 0, *step.args))
+                return step.parse(await self._call(body, script.sha if body == "EVALSHA" else script.text, 0, *step.args, fenced=fenced))
             except redis.exceptions.NoScriptError:
                 body = "EVAL"
             except redis.RedisError as exc:
@@ -98,10 +111,10 @@ class Pipeline:
             except connection.AWAY:
                 await asyncio.sleep(BACKOFF[1])
 
-    async def _call(self, *command: Any) -> Any:
+    async def _call(self, *command: Any, fenced: bool = False) -> Any:
         if self.unanswered >= MAX_UNANSWERED:
             raise LedgerAway("too many calls wait for the ledger (Redis)")
-        call = _Call(hiredis.pack_command(command), asyncio.get_running_loop().create_future())
+        call = _Call(hiredis.pack_command(command), asyncio.get_running_loop().create_future(), fenced)
         self._unsent.append(call)
         self._work.set()
         return await call.reply
@@ -132,11 +145,16 @@ class Pipeline:
         with contextlib.suppress(*connection.AWAY):
             await link.disconnect(nowait=True)
         await self._client.connection_pool.release(link)
-        self._unsent.extendleft(reversed([call for call in self._sent if not call.reply.done()]))
+        self._unsent.extendleft(reversed([call for call in self._owed_calls() if not call.reply.done()]))
         self._sent.clear()
+        self._held.clear()
         self._owed.clear()
         if self._unsent:
             self._work.set()
+
+    def _owed_calls(self) -> list[_Call]:
+        """Sent and not answered, or answered by a Redis whose replicas may not have it: a failover can have undone that."""
+        return [*self._held, *(call for call in self._sent if isinstance(call, _Call))]
 
     async def _exchange(self, link: Any) -> None:
         """Send and receive until the connection breaks."""
@@ -157,8 +175,12 @@ class Pipeline:
             batch = [call for call in self._unsent if not call.reply.done()]
             self._unsent.clear()
             self._sent.extend(batch)
+            packed = [call.packed for call in batch]
+            if any(call.fenced for call in batch):
+                packed += [hiredis.pack_command(command) for command in self._fence.commands()]
+                self._sent.extend((_Mark.IGNORED, _Mark.COPIES))
             self._owed.set()
-            await link.send_packed_command([call.packed for call in batch], check_health=False)
+            await link.send_packed_command(packed, check_health=False)
 
     async def _receive(self, link: Any) -> None:
         while True:
@@ -171,9 +193,22 @@ class Pipeline:
                     reply = await link.read_response(disable_decoding=True)
                 except redis.ResponseError as exc:
                     reply = exc
-            self._answer(self._sent.popleft().reply, reply)
+            self._take(self._sent.popleft(), reply)
             if isinstance(reply, Exception) and connection.is_demoted(reply):
                 raise redis.ConnectionError("this Redis has become a replica")
+
+    def _take(self, call: _Call | _Mark, reply: Any) -> None:
+        if call is _Mark.COPIES:
+            self._fence.enough(reply)  # too few: go on, counted
+            for held in self._held:
+                self._answer(held.reply, held.value)
+            self._held.clear()
+        elif isinstance(call, _Call):
+            if call.fenced and not isinstance(reply, Exception):
+                call.value = reply
+                self._held.append(call)
+            else:
+                self._answer(call.reply, reply)
 
     @staticmethod
     def _answer(waiting: "asyncio.Future[Any]", reply: Any) -> None:

@@ -31,7 +31,7 @@ def look(ledger: Ledger) -> RedisState:
     if cached and time.monotonic() - cached[0] < FRESH_SECONDS:
         return cached[1]
     try:
-        state = judge(ledger.redis.info(), _config(ledger.redis), ledger.settings.max_ledger_bytes)
+        state = judge(ledger.redis.info(), _config(ledger.redis), ledger.settings.max_ledger_bytes, ledger.settings.ledger_replicas)
     except (redis.RedisError, OSError) as exc:
         raise LedgerAway("the ledger (Redis) does not answer", retry_after=2) from exc
     _seen[ledger] = time.monotonic(), state
@@ -41,7 +41,7 @@ def look(ledger: Ledger) -> RedisState:
 _seen: "WeakKeyDictionary[Ledger, tuple[float, RedisState]]" = WeakKeyDictionary()
 
 
-def judge(info: Any, config: dict[str, str], max_bytes: int) -> RedisState:
+def judge(info: Any, config: dict[str, str], max_bytes: int, replicas: int = 0) -> RedisState:
     """Pure: from INFO and CONFIG (empty where a managed Redis refuses CONFIG)."""
     problems, warnings = [], []
     if info.get("cluster_enabled"):
@@ -51,8 +51,7 @@ def judge(info: Any, config: dict[str, str], max_bytes: int) -> RedisState:
         problems.append(f"maxmemory-policy is {policy}: Redis would evict accepted tasks; set noeviction")
     elif policy != "noeviction":
         warnings.append(f"L1 does not hold once maxmemory is set: maxmemory-policy is {policy}; set noeviction")
-    if info.get("role") != "master":
-        problems.append(f"this Redis is a {info.get('role')}, not a master")
+    problems += _role(info, replicas)
     version = str(info.get("redis_version", "0"))
     if tuple(int(n) for n in re.findall(r"\d+", version)[:2]) < OLDEST:
         problems.append(f"Redis {version} is too old: 6.2 or later is needed")
@@ -62,6 +61,13 @@ def judge(info: Any, config: dict[str, str], max_bytes: int) -> RedisState:
         warnings.append(f"L1 does not hold: appendfsync is {config['appendfsync']}, a kill of Redis can lose accepted tasks; set always")
     limit = max_bytes or int(info.get("maxmemory", 0))
     return RedisState(version, problems, warnings, int(info.get("used_memory", 0)) / limit if limit else 0.0)
+
+
+def _role(info: Any, replicas: int) -> list[str]:
+    if info.get("role") != "master":
+        return [f"this Redis is a {info.get('role')}, not a master"]
+    found = int(info.get("connected_slaves", 0))
+    return [f"AITBC_LEDGER_REPLICAS is {replicas}, but {found} replicas are connected: submits are refused"] if found < replicas else []
 
 
 def _config(client: redis.Redis) -> dict[str, str]:

@@ -27,7 +27,6 @@ FIXED = {
     "DRIFT_TIME": micros(600),  # health drifts back to 1 with this time constant
     "SIGNATURE_IDLE": micros(600),
     "MAX_CRASHES": 5,
-    "KEEP_EVENTS": 100_000,
 }
 
 
@@ -64,6 +63,7 @@ def constants(settings: Settings, offset: str = "0") -> str:
         "KEEP_TASKS": micros(settings.keep_tasks),
         "KEEP_DEAD": settings.keep_dead,
         "KEEP_RESULT_BYTES": settings.keep_result_bytes,
+        "KEEP_EVENTS": settings.keep_events,
         "KEEP_INACTIVE": micros(settings.keep_inactive_agents),
         "AGEING": micros(settings.ageing),
     }

@@ -66,7 +66,7 @@ def submit(task: NewTask) -> Step[Submitted]:
         if word == "conflict":
             raise Conflict(f"task {task_id} was submitted before with another body")
         if word == "full":
-            raise Full("too many live tasks: wait until some have ended, or raise AITBC_MAX_LIVE_TASKS", retry_after=5)
+            raise _too_many_live()
         if word == "signatures":
             raise Full(
                 "too many different requirements in use: wait, ask the same more often, or raise AITBC_MAX_SIGNATURES", retry_after=60
@@ -113,7 +113,7 @@ def cancel(task_id: str) -> Step[Changed]:
 def retry(task_id: str, request_id: str, requirements: Requirements) -> Step[Changed]:
     """Reopen a failed or cancelled task by hand, with new counters and a new stamp. A repeat of the same request changes nothing.
 
-    Raises NotFound, Conflict (not failed or cancelled; or its cancelled call still runs), Full (signatures).
+    Raises NotFound, Conflict (not failed or cancelled; or its cancelled call still runs), Full (live tasks, signatures).
     """
     sig = requirements.signature
 
@@ -123,6 +123,8 @@ def retry(task_id: str, request_id: str, requirements: Requirements) -> Step[Cha
             raise Conflict(f"task {task_id} is {text(reply[1])}: only failed and cancelled tasks can be retried")
         if word == "busy":
             raise Conflict(f"task {task_id} was cancelled and its call has not ended yet: retry in a moment")
+        if word == "full":
+            raise _too_many_live()
         if word == "signatures":
             raise Full("too many different requirements in use: raise AITBC_MAX_SIGNATURES", retry_after=60)
         return _changed(task_id, reply)
@@ -182,6 +184,10 @@ def stats() -> Step[TaskStats]:
         )
 
     return Step("stats", (), parse)
+
+
+def _too_many_live() -> Full:
+    return Full("too many live tasks: wait until some have ended, or raise AITBC_MAX_LIVE_TASKS", retry_after=5)
 
 
 def _changed(task_id: str, reply: list[Any]) -> Changed:

@@ -85,7 +85,22 @@ async def _renew(here: Node, attempt: Attempt, token: str) -> None:
 
 
 async def publish(grants: list[Grant]) -> None:
-    """Jobs for grants that this worker does not run itself; in a thread, as publishing blocks."""
-    if grants:
-        reached("grants.unpublished")
-        await asyncio.to_thread(enqueue.dispatch, grants)
+    """Jobs for grants that this worker does not run itself; in a thread, as publishing blocks.
+
+    While the broker is away this worker does run them, as far as it has room: the ledger's sweep alone keeps the work going.
+    """
+    if not grants:
+        return
+    reached("grants.unpublished")
+    for grant in await asyncio.to_thread(enqueue.dispatch, grants):
+        if stopping() or not room():
+            break
+        spawn(_begin(grant))
+
+
+async def _begin(grant: Grant) -> None:
+    here, token = node(), new_token()
+    begun = await here.ledger.run(leases.begin(grant.lease_id, here.worker, token_hash(token)))
+    await publish(begun.grants)
+    if begun.attempt is not None:
+        await carry_on(begun.attempt, token)

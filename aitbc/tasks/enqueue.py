@@ -33,16 +33,19 @@ def route(task_id: str, priority: Priority, retries: int = 0) -> None:
     _publish(ROUTE, keyed(task_id, retries), queue=priority.value, task_id=task_id, priority=priority.value)
 
 
-def dispatch(grants: Iterable[Grant]) -> None:
-    """Workers shall begin these leases."""
-    for grant in grants:
-        _publish(
-            DISPATCH,
-            grant.job_id,
-            queue=queues.granted(grant.priority),
-            lease_id=grant.lease_id,
-            priority=grant.priority.value,
-        )
+def dispatch(grants: Iterable[Grant]) -> list[Grant]:
+    """Workers shall begin these leases. Returns those that no job could be published for."""
+    return [grant for grant in grants if not _dispatch(grant)]
+
+
+def _dispatch(grant: Grant) -> bool:
+    return _publish(
+        DISPATCH,
+        grant.job_id,
+        queue=queues.granted(grant.priority),
+        lease_id=grant.lease_id,
+        priority=grant.priority.value,
+    )
 
 
 def broker_alive() -> bool:
@@ -55,13 +58,14 @@ def broker_alive() -> bool:
     return True
 
 
-def _publish(name: str, job_id: str, *, queue: str, **kwargs: Any) -> None:
+def _publish(name: str, job_id: str, *, queue: str, **kwargs: Any) -> bool:
     if time.monotonic() < _Publishing.resume_at:
-        return
+        return False
     try:
         app.send_task(name, task_id=job_id, kwargs=kwargs, queue=queue, retry=False, argsrepr="()")
     except (OperationalError, OSError) as exc:
         _Publishing.resume_at = time.monotonic() + AWAY_SECONDS
         outage.down(exc)
-    else:
-        outage.up()
+        return False
+    outage.up()
+    return True

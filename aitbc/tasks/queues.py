@@ -18,6 +18,9 @@ def names() -> list[str]:
     return [name for priority in PRIORITIES for name in (granted(priority), priority.value)]
 
 
-def queues() -> list[Queue]:
-    """Each with its own exchange and routing key: bound to the default ones, a message for one lands in all ten."""
-    return [Queue(name, Exchange(name, type="direct"), routing_key=name) for name in names()]
+def queues(arguments: dict[str, str] | None = None) -> list[Queue]:
+    """Each with its own exchange and routing key: bound to the default ones, a message for one lands in all ten.
+
+    `arguments`: those of RabbitMQ.
+    """
+    return [Queue(name, Exchange(name, type="direct"), routing_key=name, queue_arguments=arguments) for name in names()]

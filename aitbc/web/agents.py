@@ -10,6 +10,7 @@ from aitbc.ledger import agents as steps
 from aitbc.ledger.step import Step
 from aitbc.model.agent import AgentQuery
 from aitbc.tasks import enqueue
+from aitbc.telemetry.steps import reached
 from aitbc.web import answers
 from aitbc.web.answers import Answer
 from aitbc.web.parts import parts, run
@@ -24,7 +25,9 @@ def register(body: Register) -> Answer:
     """Add an agent, or replace what it said of itself."""
     for url in body.called_urls:
         parts().guard.check_url(url)
+    reached("register")
     done = run(steps.register(body.as_registration(_sealed(body))))
+    reached("register.stored")
     enqueue.dispatch(done.grants)
     return {
         "status": "success",

@@ -15,6 +15,7 @@ from aitbc.model.priority import Priority
 from aitbc.model.requirements import Requirements
 from aitbc.model.task import NewTask, Task
 from aitbc.tasks import enqueue
+from aitbc.telemetry.steps import reached
 from aitbc.web import answers
 from aitbc.web.answers import Answer
 from aitbc.web.parts import parts, run
@@ -33,9 +34,12 @@ def submit(body: Submit) -> Response:
     """Accept a task. From this answer on it is not lost."""
     task = new_task(body, digest(request.get_json()), idempotency_key(request.headers.get("Idempotency-Key")))
     _refuse_when_full()
+    reached("submit")
     done = run(steps.submit(task))
+    reached("submit.stored")
     if done.publish:
         enqueue.route(done.task_id, task.priority)
+    reached("submit.published")
     response = jsonify(
         status="success",
         message="Task submitted successfully",
@@ -117,4 +121,8 @@ def reopen(task: Task, key: str) -> str:
 
 def _refuse_when_full() -> None:
     if look(parts().ledger).memory_share >= FULL_SHARE:
-        raise Full("Redis' memory is 80 % full: nothing was stored; let tasks end, or raise AITBC_MAX_LEDGER_BYTES", retry_after=30)
+        raise Full(
+            "Redis' memory is 80 % full: nothing was stored; let tasks end, keep ended ones for less time"
+            " (AITBC_KEEP_TASKS), or raise Redis' maxmemory or AITBC_MAX_LEDGER_BYTES",
+            retry_after=30,
+        )

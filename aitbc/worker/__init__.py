@@ -10,7 +10,7 @@ It knows nothing of agents, tasks or leases, and could be published alone.
     refusals.py   what Celery offers and this pool does not, each with a clear error
     consumer.py   Celery's consumer, whose reconnects leave the loop running
     events.py     task events, for Flower
-    transport.py  kombu's Redis transport, cured of two faults; its options and why
+    transport.py  kombu's Redis transport, cured of three faults; its options and why
 
 The rooms above import from here what they need inside a coroutine:
 

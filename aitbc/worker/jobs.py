@@ -37,6 +37,11 @@ class Crew(Protocol):
 
     loop: Loop
     plain: asyncio.Semaphore
+    places: asyncio.Semaphore  # RabbitMQ delivers up to worker_concurrency messages a queue: those beyond it wait here
+
+    @property
+    def closing(self) -> bool:
+        """A shutdown has begun."""
 
     def report(self, callback: Callable[..., object], *args: object) -> None:
         """Call back into Celery and let the hub run soon."""
@@ -108,12 +113,11 @@ class Job:
             self.request.acknowledge()
         scope = asyncio.timeout(self._limit)
         try:
-            body = self.task.run(*call["args"], **call["kwargs"])
-            if self._limit is None:
-                value = await body
-            else:
-                async with scope:
-                    value = await body
+            waits = self._crew.places.locked()
+            async with self._crew.places:
+                if waits and self._crew.closing:
+                    raise asyncio.CancelledError  # noqa: TRY301  not begun and not acknowledged: another worker will get it
+                value = await self._body(call, scope)
         except asyncio.CancelledError:
             self._cancelled()
         except Exception as error:  # noqa: BLE001  whatever the body raises is the task's failure
@@ -125,6 +129,13 @@ class Job:
             self._succeeded(value)
         finally:
             self._leave()
+
+    async def _body(self, call: dict[str, Any], scope: asyncio.Timeout) -> object:
+        body = self.task.run(*call["args"], **call["kwargs"])
+        if self._limit is None:
+            return await body
+        async with scope:
+            return await body
 
     async def run_plain(self, target: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Run a plain function with Celery's own tracer `target`, in a thread. Once there it cannot be interrupted."""

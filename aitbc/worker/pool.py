@@ -58,6 +58,7 @@ class TaskPool(BasePool):
         check_tasks(self.app)
         self.loop = Loop()
         self.plain = asyncio.Semaphore(PLAIN_AT_ONCE)
+        self.places = asyncio.Semaphore(int(self.limit))
         timeout = self.app.conf.get("aitbc_shutdown_timeout")
         self.stopping = Stopping(self.loop, self.jobs, self.spawned, self.periodic, SHUTDOWN_TIMEOUT if timeout is None else float(timeout))
         _Running.pool = self
@@ -128,6 +129,11 @@ class TaskPool(BasePool):
         task = self.loop.asyncio.create_task(periodic.run(), name=periodic.name, context=context)
         self.periodic.add(task)
         task.add_done_callback(self.periodic.discard)
+
+    @property
+    def closing(self) -> bool:
+        """A shutdown has begun."""
+        return self.stopping.begun
 
     def in_flight(self) -> int:
         """Jobs and spawned coroutines that have not ended."""

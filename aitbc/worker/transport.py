@@ -1,4 +1,4 @@
-"""kombu's Redis transport, cured of two faults; its options, and why they are so.
+"""kombu's Redis transport, cured of three faults; its options, and why they are so.
 
 `register()` makes this process serve redis://, rediss:// and sentinel:// with the classes below, through kombu's table of aliases:
 URLs stay stock, so Flower and `celery inspect` understand them, and a failover, which resolves the scheme anew, stays with us
@@ -7,6 +7,8 @@ URLs stay stock, so Flower and `celery inspect` understand them, and a failover,
 Cured, as subclasses (kombu 5.7.0):
 - A Redis that goes away while messages are unacknowledged ended the worker ("'NoneType' object has no attribute 'hostname'"):
   kombu restores them through a connection that is gone. They stay recorded in Redis instead.
+- So did what Redis answers while it is full, becomes a replica or cannot write its disk: these are errors of the connection here, after
+  which the worker tries again; and a full Redis stops no job that can be taken from it.
 - The acknowledgement of a job that ends after its channel is lost was lost with it, and the job came again when the visibility
   timeout (1 h) was over. It is kept and sent by the next channel: a delivery tag is good on any.
 
@@ -22,6 +24,7 @@ from urllib.parse import quote, urlsplit
 from celery.utils.log import get_logger
 from kombu.transport import TRANSPORT_ALIASES, get_transport_cls, virtual
 from kombu.transport import redis as stock
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 logger = get_logger(__name__)
 
@@ -49,6 +52,9 @@ TRANSPORT_OPTIONS: dict[str, Any] = {
     "visibility_timeout": 3600,
 }
 
+# OOM, READONLY, MISCONF, UNBLOCKED and the like: kombu lets them end the worker.
+CONNECTION_ERRORS = (*stock.Transport.connection_errors, ResponseError)
+
 # Delivery tags of finished jobs whose channel was gone. They are unique over all channels and brokers, so one set is enough.
 _late: set[str] = set()
 
@@ -60,6 +66,13 @@ class QoS(stock.QoS):
     _delivered: Any
     away = False  # an acknowledgement failed: do not let each of the others wait for the same dead host
     newest: ClassVar["weakref.ref[QoS] | None"] = None  # that of the channel which consumes now
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Record a message as taken. A full Redis cannot: then it is delivered all the same, and would be lost with this worker."""
+        try:
+            super().append(message, delivery_tag)
+        except OutOfMemoryError:
+            virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge, now or as soon as there is a connection again. Never raises for a lost one."""
@@ -90,7 +103,8 @@ class QoS(stock.QoS):
         """Do the housekeeping: at each (re)connect, then every 10 s (`unacked_restore_interval`). Late acknowledgements go first."""
         QoS.newest = weakref.ref(self)
         self.send_late()
-        super().restore_visible(start=start, num=num, interval=interval)
+        with suppress(OutOfMemoryError):  # what is to be restored can wait
+            super().restore_visible(start=start, num=num, interval=interval)
 
     def send_late(self) -> None:
         """Send the acknowledgements that could not be sent. Raises a connection error, and keeps them, if they still cannot."""
@@ -128,6 +142,14 @@ class Channel(stock.Channel):
 
     QoS = QoS
     connection_errors: tuple[type[BaseException], ...]
+    _closing: bool
+
+    def queue_delete(self, *args: Any, **kwargs: Any) -> Any:
+        """Delete a queue. While the channel closes its connection may be gone, and the rest must be closed all the same."""
+        if not self._closing:
+            return super().queue_delete(*args, **kwargs)
+        with suppress(*self.connection_errors):
+            return super().queue_delete(*args, **kwargs)
 
     def close(self) -> None:
         """Close, sending first what is late."""
@@ -141,6 +163,7 @@ class Transport(stock.Transport):
     """redis:// and rediss://."""
 
     Channel = Channel
+    connection_errors = CONNECTION_ERRORS
 
 
 class SentinelChannel(Channel, stock.SentinelChannel):
@@ -151,6 +174,7 @@ class SentinelTransport(stock.SentinelTransport):
     """sentinel://."""
 
     Channel = SentinelChannel
+    connection_errors = CONNECTION_ERRORS
 
 
 def register() -> None:

@@ -1,39 +1,11 @@
 """kill -9 of each part under load: every accepted task ends, once. (The full matrix is a later issue; these three must already hold.)"""
 
-import threading
 import time
-from collections.abc import Callable
 
 from tests.harness.agents import Agents
 from tests.harness.cluster import Api, Cluster
+from tests.harness.load import Load
 from tests.harness.processes import wait_for
-
-
-class Load(threading.Thread):
-    """Submits until told to stop; `accepted`: ids answered 200. A refused or broken submit is repeated under the same id."""
-
-    def __init__(self, api: Callable[[], Api]) -> None:
-        super().__init__(daemon=True)
-        self.api, self.accepted, self.halt, self.n = api, [], threading.Event(), 0
-
-    def run(self) -> None:
-        while not self.halt.is_set():
-            task_id = f"load-{self.n}"
-            try:
-                status, _ = self.api().call("POST", "/tasks/submit", {"task_data": {"n": self.n}, "task_id": task_id}, timeout=10)
-            except (OSError, ValueError):
-                status = 0
-            if status == 200:
-                self.accepted.append(task_id)
-                self.n += 1
-            else:
-                time.sleep(0.05)
-            time.sleep(0.005)
-
-    def end(self) -> list[str]:
-        self.halt.set()
-        self.join(20)
-        return self.accepted
 
 
 def _all_ended_once(api: Api, ids: list[str], agents: Agents, faults: int, seconds: float = 40) -> None:

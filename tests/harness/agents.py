@@ -73,6 +73,7 @@ class Agents:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="agents", daemon=True)
         self._runners: dict[str, web.AppRunner] = {}
+        self._servers: list[asyncio.Server] = []
         self.all: list[HttpAgent] = []
         self._thread.start()
 
@@ -91,13 +92,44 @@ class Agents:
         """How often each task was sent to any of them."""
         return sum((agent.sends for agent in self.all), Counter())
 
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Run it in the agents' thread."""
+        self._loop.call_soon_threadsafe(function)
+
     def close(self) -> None:
         for agent in self.all:
             if agent.name in self._runners:
                 self.stop(agent)
+        asyncio.run_coroutine_threadsafe(self._end_raw(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    def raw(self, name: str, serve: Callable[["HttpAgent", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> HttpAgent:
+        """An agent that does with each connection what it wants."""
+        agent = HttpAgent(name, hang, 0)
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await serve(agent, reader, writer)
+            except ConnectionError:
+                pass
+            finally:
+                writer.close()
+
+        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0, limit=4096), self._loop).result(10)
+        agent.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self._servers.append(server)
+        self.all.append(agent)
+        return agent
+
+    async def _end_raw(self) -> None:
+        for server in self._servers:
+            server.close()
+        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
 
     async def _serve(self, agent: HttpAgent) -> str:
         app = web.Application()

@@ -97,7 +97,7 @@ def _serve(w: World) -> None:
 def _trim(w: World) -> None:
     """A day later nothing of the tasks is left."""
     w.ends = Counter(w.state(name) for name in w.accepted)
-    for seconds in (90_000, 1, 700, 1, 1):
+    for seconds in (90_000 + w.set_back, 1, 700, 1, 1):  # what ended before the clock was set back is kept that much longer
         w.at(seconds)
         w.beat()
         w.sweep()

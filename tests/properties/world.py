@@ -97,6 +97,7 @@ class World:
     lowered: set[str] = field(default_factory=set)
     paused: set[int] = field(default_factory=set)
     offset: float = 0.0
+    set_back: float = 0.0  # by how much in all the clock was set back
     ends: Counter[str] = field(default_factory=Counter)
     swept: bool = True
     cut_off: bool = False
@@ -129,6 +130,7 @@ class World:
     # -- time
     def at(self, seconds: float) -> None:
         self.offset += seconds
+        self.set_back -= min(seconds, 0)
         self.redis.set("test:offset", round(self.offset * MICRO))
 
     def now(self) -> float:

@@ -6,7 +6,7 @@ local function line_of(id) return 'L' .. id:match('(%d+)$') end
 
 local function task(t, line)
   local T = get(TASK .. t, 'state', 'sig', 'priority', 'stamp', 'since', 'lease', 'agent', 'attempt', 'first', 'counted', 'crashes',
-    'max_attempts', 'tried', 'queue_timeout', 'granted_at', 'wait', 'worker', 'token', 'async', 'expires', 'deadline', 'cancelling',
+    'poisons', 'max_attempts', 'tried', 'queue_timeout', 'granted_at', 'wait', 'worker', 'token', 'async', 'expires', 'deadline', 'cancelling',
     'instance', 'retries', line or 'L0')
   T.task = t
   return T
@@ -46,12 +46,18 @@ local function keep_line(t, T, number) -- one more line; beyond 20 the sixth goe
   return table.concat(lines, ' ')
 end
 
-local function is_suspect(T) return tonumber(T.crashes or 0) >= 2 end
+-- Crashes since a task was last found to be poison: that one was the cause of those before, and whoever died beside it is cleared.
+local function crashes_of(T)
+  local n = tonumber(T.crashes or 0)
+  return n > 0 and (T.poisons or '0') == (setting('poisons') or '0') and n or 0
+end
+
+local function is_suspect(T) return crashes_of(T) >= 2 end
 
 -- A granted lease of an agent that takes work; what the POST needs, or nil for a suspect beside another in the same worker.
 local function begin(id, worker, token, t, a, A)
   local T = get(TASK .. t, 'attempt', 'deadline', 'priority', 'task_data', 'requirements', 'retries', 'run_timeout', 'token', 'since', 'lines',
-    'idempotent', 'crashes')
+    'idempotent', 'crashes', 'poisons')
   if T.token then return needs(id, a, A, T) end -- a repeat
   if is_suspect(T) and call('HEXISTS', SUSPECTS, worker) == 1 then return end
   T.attempt, T.deadline = (T.attempt or 0) + 1, now + T.run_timeout
@@ -120,7 +126,7 @@ local LOST = {crash = true, lost = true, stopped = true} -- the call was broken 
 -- a crash is held against the task); stopped (its worker or its agent stopped). The task ends, or goes on: rematch must follow when
 -- T.state is waiting now.
 local function failed(t, T, how, code, message)
-  local counted, crashes = tonumber(T.counted or 0), tonumber(T.crashes or 0)
+  local counted, crashes = tonumber(T.counted or 0), crashes_of(T)
   if how == 'counted' then counted = counted + 1 elseif how == 'crash' then crashes = crashes + 1 end
   local most, sends = tonumber(T.max_attempts), (T.attempt or 0) - (T.first or 0)
   if LOST[how] and most == 1 then how, code = 'final', 'outcome_unknown' end
@@ -128,10 +134,19 @@ local function failed(t, T, how, code, message)
   if how ~= 'final' and sends >= MAX_DISPATCHES then how, code = 'final', 'dispatch_limit' end
   local tried = T.tried or ' '
   if not tried:find(' ' .. T.agent .. ' ', 1, true) and #tried < 2000 then tried = tried .. T.agent .. ' ' end
-  call('HSET', TASK .. t, 'counted', counted, 'crashes', crashes, 'tried', tried)
+  call('HSET', TASK .. t, 'counted', counted, 'crashes', crashes, 'poisons', setting('poisons') or '0', 'tried', tried)
+  if code == 'poison' then
+    call('HINCRBY', LEDGER, 'poisons', 1)
+    settings = nil
+  end
   if how == 'final' or counted >= most then return fail(t, T, code, message) end
   local at_once = LOST[how] or untried(tried, T.sig)
   again(t, T, at_once and 0 or backoff(how == 'counted' and counted or math.max(1, sends), T.stamp))
+end
+
+-- Its worker may hold another suspect. By the record's own count: it may have been cleared since it began.
+local function clear_suspect(id, L)
+  if tonumber(L.crashes or 0) >= 2 and call('HGET', SUSPECTS, L.worker) == id then call('HDEL', SUSPECTS, L.worker) end
 end
 
 -- The first write of what ends a lease; settle(L.agent) must follow.
@@ -140,7 +155,7 @@ local function free(id, L)
   call('SREM', OF_AGENT .. L.agent, id)
   if L.worker then
     call('SREM', OF_WORKER .. L.worker, id)
-    if is_suspect(L) and not L.async then call('HDEL', SUSPECTS, L.worker) end
+    if not L.async then clear_suspect(id, L) end
   end
   if L.cancelling then
     call('SREM', CANCEL_AGENT .. L.agent, id)

@@ -16,11 +16,20 @@ local function get(key, ...)
   return record
 end
 
--- Paused ranks ('0' to '4'), strategy, epochs, grace: one read a script.
+-- Paused ranks ('0' to '4'), strategy, epochs, grace, poison tasks found: one read a script.
 local settings
 local function setting(name)
-  settings = settings or get(LEDGER, '0', '1', '2', '3', '4', 'strategy', 'epoch', 'next_strategy', 'next_epoch', 'grace')
+  settings = settings or get(LEDGER, '0', '1', '2', '3', '4', 'strategy', 'epoch', 'next_strategy', 'next_epoch', 'grace', 'poisons')
   return settings[name]
+end
+
+-- Whether the coordinator, not its agents and workers, has been away (or the clock was set back): since the sweep last looked at the clock.
+local function away(swept) return now - swept > 5 * S or now < swept end
+
+-- Nothing counts as silent for less than since this. Redis may have stood still between two scripts of a sweep: each sees for itself.
+local function quiet_since()
+  if away(tonumber(call('HGET', LEDGER, 'swept') or now)) then return now end
+  return tonumber(setting('grace') or 0)
 end
 
 -- A first write that passes when Redis is out of memory; after it the others pass too. For steps that have no ZREM of their own.

@@ -10,7 +10,7 @@ local status = old and old.status
 if not status or status == 'inactive' or status == 'error' or old._gone then status = 'active' end
 local registered = iso(now)
 
-pass_when_full()
+if old then pass_when_full() end -- a new one is refused when Redis is out of memory
 if old then index(a, old._terms, 'SREM') end
 index(a, terms, 'SADD')
 call('ZADD', AGENTS, 0, a)

@@ -15,7 +15,7 @@ call('ZADD', LEASES, expires == tonumber(L.deadline) and expires + SLACK or expi
 call('HSET', TASK .. L.task, 'expires', expires, 'async', 1)
 if not L.async then
   call('SREM', OF_WORKER .. L.worker, id)
-  if is_suspect(L) then call('HDEL', SUSPECTS, L.worker) end
+  clear_suspect(id, L)
 end
 if progress ~= '' then call('HSET', TASK .. L.task, 'progress', progress) end
 return {'ok', expires}

@@ -1,12 +1,14 @@
 -- needs: order, agent, signature, grant, lifecycle
 -- retry(task, request, signature, terms, floor): a failed or cancelled task by hand: counters and stamp anew, attempts go on counting.
--- Returns {state, grants…} (a repeat of the same request too); {busy} while a cancelled lease lives; {final, state}; {unknown}; {signatures}.
+-- Returns {state, grants…} (a repeat of the same request too); {busy} while a cancelled lease lives; {final, state}; {unknown}; {full};
+-- {signatures}.
 local t, request, sig, terms, floor = unpack(ARGV)
 local T = task(t)
 if not T.state then return {'unknown'} end
 if call('HGET', TASK .. t, 'retry') == request then return {T.state} end
 if T.state ~= 'failed' and T.state ~= 'cancelled' then return {'final', T.state} end
 if T.lease then return {'busy'} end
+if not may_live() then return {'full'} end
 if not may_use(sig) then return {'signatures'} end
 local was = T.state
 call('HSET', TASK .. t, 'retry', request, 'first', T.attempt or 0) -- the first write: refused when Redis is out of memory

@@ -46,6 +46,12 @@ end
 -- A signature may be used when it exists or there is room for one more; checked before the first write.
 local function may_use(sig) return call('EXISTS', SIG .. sig) == 1 or call('ZCARD', SIGS) < MAX_SIGS end
 
+-- Whether one more live task may be; checked before the first write.
+local function may_live()
+  local n = get(STATS, 'submitted', 'retried', 'completed', 'failed', 'cancelled')
+  return (n.submitted or 0) + (n.retried or 0) - (n.completed or 0) - (n.failed or 0) - (n.cancelled or 0) < MAX_LIVE
+end
+
 -- One more live task of it; a new one is filled, its first step at once.
 local function use(sig, terms, floor)
   local known = call('HMGET', SIG .. sig, 'floor', 'building')

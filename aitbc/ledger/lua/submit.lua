@@ -9,9 +9,7 @@ local before = get(TASK .. t, 'digest', 'submitted_at', 'state')
 if before.digest then
   return {before.digest == digest and 'exists' or 'conflict', t, before.submitted_at, before.state == 'queued' and 1 or 0}
 end
-local n = get(STATS, 'submitted', 'retried', 'completed', 'failed', 'cancelled')
-local live = (n.submitted or 0) + (n.retried or 0) - (n.completed or 0) - (n.failed or 0) - (n.cancelled or 0)
-if live >= MAX_LIVE then return {'full', t, now, 0} end
+if not may_live() then return {'full', t, now, 0} end
 if not may_use(sig) then return {'signatures', t, now, 0} end
 
 local due = math.max(tonumber(run_at), now + delay)

@@ -1,7 +1,7 @@
 -- needs: order, agent, grant
 -- sweep_agents(most): overdue heartbeats, breakers that are due, health that has risen, agents left unsettled, agents long gone.
 -- Returns {1 when more, grants…}.
-local most, grants, more = tonumber(ARGV[1]), {}, 0
+local most, grants, more, quiet = tonumber(ARGV[1]), {}, 0, quiet_since()
 pass_when_full()
 
 local function due(key, before)
@@ -12,7 +12,7 @@ end
 
 for _, a in ipairs(due(ALIVE)) do
   local A = get(AGENT .. a, 'status', '_timeout')
-  local allowed = (setting('grace') or 0) + A._timeout
+  local allowed = quiet + A._timeout
   if now < allowed then call('ZADD', ALIVE, allowed, a)
   else
     call('ZREM', ALIVE, a)

@@ -4,7 +4,7 @@
 local most = tonumber(ARGV[1])
 local swept = tonumber(call('HGET', LEDGER, 'swept') or now)
 pass_when_full()
-if now - swept > 5 * S or now < swept then call('HSET', LEDGER, 'grace', now) end
+if away(swept) then call('HSET', LEDGER, 'grace', now) end
 if now < swept then call('HSET', LEDGER, 'rewound', '1 0') end
 call('HSET', LEDGER, 'swept', now)
 local set, cursor = (call('HGET', LEDGER, 'rewound') or ''):match('^(%d) (%d+)$')

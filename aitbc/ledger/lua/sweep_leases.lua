@@ -3,7 +3,7 @@
 -- Granted: a job again after 10, 20, 40 … s, back into the order after 120 s. Begun: ended past `expires` or deadline + 30 s.
 -- Returns {1 when more, grants that need a job…}.
 local most, grants, more = tonumber(ARGV[1]), {}, 0
-local quiet_since = tonumber(setting('grace') or 0) -- nothing counts as silent for less than since this
+local quiet = quiet_since()
 pass_when_full()
 
 local function granted_overdue(id, L)
@@ -16,7 +16,7 @@ end
 
 local function begun_overdue(id, L)
   local late = now >= L.deadline + SLACK
-  if L.async and not L.cancelling and not late and now < quiet_since + RENEWAL then return call('ZADD', LEASES, quiet_since + RENEWAL, id) end
+  if L.async and not L.cancelling and not late and now < quiet + RENEWAL then return call('ZADD', LEASES, quiet + RENEWAL, id) end
   return broken(id, L, 'counted', L.cancelling and 'cancelled' or late and 'run_timeout' or 'agent_failed', grants)
 end
 
@@ -42,7 +42,7 @@ local function bury(w)
   end
 end
 for _, w in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', now, 'LIMIT', 0, 16)) do
-  if now < quiet_since + WORKER_TTL then call('ZADD', WORKERS, quiet_since + WORKER_TTL, w) else bury(w) end
+  if now < quiet + WORKER_TTL then call('ZADD', WORKERS, quiet + WORKER_TTL, w) else bury(w) end
 end
 
 for _, a in ipairs(call('SRANDMEMBER', RESTARTED, 4)) do

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.proxy import Proxy
 from tests.integration.ledger.desk import Desk, RedisServer
-from tests.integration.ledger.proxy import Proxy
 
 
 @pytest.fixture(scope="session")

@@ -160,6 +160,26 @@ def test_a_202_is_renewed_by_heartbeats_up_to_its_deadline(sound):
     assert sound.read("t").error["code"] == "run_timeout"
 
 
+def test_no_renewal_goes_past_the_deadline(sound):
+    sound.agent("a", heartbeat_timeout=0)
+    call = sound.started("t", run_timeout=20)
+    assert call.renews().expires == call.renews("{}").expires == pytest.approx(call.attempt.deadline)
+    sound.run(agents.heartbeat("a", leases=[call.lease]))
+    assert int(sound.field("t", "expires")) == int(sound.field("t", "deadline"))
+
+
+def test_an_agent_renews_its_own_202_work_alone(sound):
+    """A mutant that only this test notices: whoever guessed a lease id could keep another agent's dead work alive."""
+    sound.agent("a", heartbeat_timeout=0)
+    call = sound.started("t", max_attempts=1)
+    call.renews()
+    sound.agent("b", heartbeat_timeout=0)
+    for _ in range(3):
+        sound.pass_time(25)
+        assert sound.run(agents.heartbeat("b", leases=[call.lease])).unknown == [call.lease]
+    assert sound.read("t").error["code"] == "agent_failed"
+
+
 def test_begin_hands_back_what_its_agent_cannot_take(sound):
     """Granted to a, a drained, the job arrives: nothing is sent, the stamp is kept."""
     sound.task("t")
@@ -170,6 +190,29 @@ def test_begin_hands_back_what_its_agent_cannot_take(sound):
     assert sound.begin(grant.lease_id).why == "gone"
     assert (sound.state("t"), sound.field("t", "stamp"), sound.read("t").attempts) == ("waiting", stamp, [])
     assert [g.lease_id for g in sound.run(agents.resume("a")).grants] == ["t:2"]
+
+
+def test_what_is_handed_back_goes_to_the_least_loaded_agent_as_it_is_now(sound):
+    """A mutant that only this test notices: chosen by the score before the slot was free again, it went to the busier agent."""
+    sound.agent("busy", 2, heartbeat_timeout=0)
+    sound.started("other", run_timeout=600)
+    sound.run(agents.drain("busy"))
+    sound.task("t")
+    [grant] = sound.agent("idle", 2, heartbeat_timeout=0).grants
+    sound.run(agents.resume("busy"))
+    sound.pass_time(124, "w1")
+    assert sound.begin(grant.lease_id).why == "gone"
+    assert (sound.field("t", "lease"), sound.field("t", "agent")) == ("t:2", "idle")
+
+
+def test_a_begin_that_is_repeated_after_a_cancel_sends_nothing(sound):
+    """A mutant that only this test notices: the reply of begin was lost, the task cancelled meanwhile, the repeat would have POSTed it."""
+    sound.task("t")
+    [grant] = sound.agent("a").grants
+    token = sound.token()
+    assert sound.begin(grant.lease_id, token=token).attempt
+    sound.run(tasks.cancel("t"))
+    assert (sound.begin(grant.lease_id, token=token).attempt, sound.begin(grant.lease_id, token=token).why) == (None, "begun")
 
 
 def test_begin_revives_its_worker(sound):

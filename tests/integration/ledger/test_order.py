@@ -49,6 +49,15 @@ def test_a_queued_task_counts_before_its_job_arrives(sound):
     assert call.ends(spare=sound.token()).next.task_id == "urgent"
 
 
+def test_a_route_job_begins_the_best_task_of_any_signature(sound):
+    """Its agent fits a more urgent task with other requirements, whose own job is still in the broker."""
+    sound.agent("a", capabilities=("x",))
+    sound.task("t")
+    sound.task("urgent", needs=X, priority=Priority.URGENT)
+    assert sound.route("t").attempt.task_id == "urgent"
+    assert sound.state("t") == "waiting"
+
+
 def test_whole_state_of_a_task_from_submit_to_end(sound):
     sound.agent("a", heartbeat_timeout=0)
     sound.task("t", priority=Priority.HIGH)
@@ -93,6 +102,18 @@ def test_clear_cancels_in_chunks_up_to_its_first_call(sound, monkeypatch):
         "heads:4": ["any"],
     }
     assert sound.read("t0").error["code"] == "cancelled"
+
+
+def test_clear_leaves_what_came_between_its_chunks(sound, monkeypatch):
+    """A mutant that only this test notices: the next chunk had room for the newcomer behind the last old one."""
+    monkeypatch.setattr(queues, "CLEAR_CHUNK", 2)
+    for n in range(3):
+        sound.task(f"t{n}")
+    _, limit, more = sound.run(queues.clear(Priority.NORMAL))
+    assert more
+    sound.task("later")
+    assert sound.run(queues.clear(Priority.NORMAL, limit))[0] == 1
+    assert sound.state("later") == "queued"
 
 
 def test_ageing_lets_an_old_task_climb(sound):

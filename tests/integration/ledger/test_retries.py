@@ -101,6 +101,18 @@ def test_a_retry_prefers_an_agent_that_was_not_tried(sound):
     assert (sound.state("t"), sound.field("t", "agent")) == ("running", "c")
 
 
+def test_a_retry_passes_over_the_best_agent_when_that_was_tried(sound):
+    """Found by a mutant that nobody noticed: the freed agent is the least loaded one again, and would get its own failure back."""
+    sound.agent("a", 1)
+    call = sound.started("t")
+    sound.agent("b", 2)
+    assert sound.started("other").attempt.agent_id == "b"
+    call.ends(COUNTED)
+    assert (sound.state("t"), sound.field("t", "agent")) == ("running", "b")
+    sound.task("next")
+    assert sound.routed("next").attempt.agent_id == "a"
+
+
 def test_a_retry_backs_off_when_everybody_was_tried(sound):
     sound.agent("a", 5, heartbeat_timeout=0)
     call = sound.started("t", max_attempts=10)

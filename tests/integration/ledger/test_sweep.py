@@ -35,6 +35,15 @@ def test_due_tasks_become_runnable_and_are_granted(sound):
     assert sorted(g.task_id for g in sound.pass_time(8)) == ["dated", "delayed"]
 
 
+def test_due_tasks_are_granted_by_the_script_that_makes_them_runnable(sound):
+    """A mutant that only this test notices: the sweep's last script would grant them too, if its turn is long enough."""
+    sound.agent("a", heartbeat_timeout=0)
+    sound.task("t", delay=5)
+    sound.at(6)
+    [step] = [step for step in sweep.steps() if step.script == "sweep_tasks"]
+    assert [grant.task_id for grant in sound.run(step).grants] == ["t"]
+
+
 def test_a_task_due_in_the_past_runs_now(sound):
     assert sound.task("t", run_at=1.0).publish
 

@@ -49,6 +49,30 @@ def test_poison_is_found_and_no_neighbour_goes_with_it(sound):
     assert (sound.state("n1"), sound.state("n2")) == ("running", "running")
 
 
+def test_whoever_died_beside_poison_is_cleared_when_it_is_found(sound):
+    """Found by a fault row: 199 neighbours of one poison task ran one at a time for ever after, suspects of what it had done."""
+    sound.agent("a", 9, heartbeat_timeout=0)
+    for name in ("poison", "n1", "n2"):
+        sound.task(name)
+    sound.sweep()
+    for n in range(2):
+        crash(sound, "poison", f"w{n}", "n1", "n2")
+    token, lease = sound.token(), sound.field("n1", "lease")
+    assert sound.begin(lease, "w8", token).attempt  # as a suspect
+    for n in range(2, 5):
+        sound.begin(sound.field("poison", "lease"), f"w{n}")
+        sound.pass_time(14, "w8")
+    assert sound.read("poison").error["code"] == "poison"
+    assert sound.begin(sound.field("n2", "lease"), "w9").attempt
+    sound.task("n3")
+    sound.redis.hset("task:n3", mapping={"crashes": 2, "poisons": 1})  # died twice since
+    assert sound.route("n3", "w9").attempt
+    sound.run(leases.finish(lease, token, DONE, worker="w8"))
+    assert sound.redis.hgetall("workers:suspects") == {b"w9": sound.field("n3", "lease").encode()}
+    sound.pass_time(14)  # w9 dies: n3's third crash; n2, cleared, is not to blame
+    assert [sound.field(name, "crashes") for name in ("n2", "n3")] == ["0", "3"]
+
+
 def test_a_worker_holds_one_suspect(sound):
     sound.agent("a", 9, heartbeat_timeout=0)
     for name in ("s1", "s2"):

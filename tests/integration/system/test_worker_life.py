@@ -110,9 +110,16 @@ def test_flushed_queues_cost_seconds_not_tasks(cluster: Cluster, agents: Agents)
     cluster.healthy()
 
 
+def frozen_ids(cluster: Cluster) -> set[bytes]:
+    """Under which ids the ledger knows the worker `frozen`."""
+    with redis.Redis.from_url(cluster.redis_url) as ledger:
+        return {name for name in ledger.zrange("workers:deadlines", 0, -1) if name.startswith(b"frozen@")}
+
+
 def test_a_frozen_worker_is_replaced_and_its_late_answer_changes_nothing(cluster: Cluster, agents: Agents) -> None:
     api, frozen = cluster.api(), cluster.worker("frozen")
     agent, (task_id,) = busy(api, agents, "a", 1, delay=3)
+    ids = frozen_ids(cluster)
     frozen.signal(signal.SIGSTOP)
     cluster.worker("other")
     agent.delay = 0
@@ -122,7 +129,8 @@ def test_a_frozen_worker_is_replaced_and_its_late_answer_changes_nothing(cluster
     frozen.signal(signal.SIGCONT)
     wait_for(lambda: "declared dead" in frozen.log.read_text(), 10, "the frozen worker to hear of it")
     assert api.task(task_id)["attempts"] == task["attempts"]
-    # It goes on under a new id.
+    wait_for(lambda: frozen_ids(cluster) - ids, 10, "it to go on under a new id")
+    assert not frozen_ids(cluster) & ids
     for _ in range(10):
         assert api.task(api.submit(), wait=10)["state"] == "completed"
     cluster.healthy()

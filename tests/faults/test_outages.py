@@ -1,0 +1,105 @@
+"""Redis Sentinel fails over, RabbitMQ is killed: API and workers go on by themselves, and nothing accepted is lost.
+
+Replication is asynchronous: what a master acknowledged and had not copied when it died is gone. AITBC_LEDGER_REPLICAS=1 closes that hole;
+the other half of the comparison, how much is lost without it, is in slow_outages.py.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.test_redis import started, under_load
+from tests.harness.brokers import Fleet, Rabbit
+from tests.harness.cluster import Api
+from tests.harness.load import Load
+from tests.harness.matrix import Row, row
+from tests.harness.processes import wait_for
+
+
+@pytest.fixture(scope="module")
+def rabbit() -> Iterator[Rabbit]:
+    rabbit = Rabbit()
+    yield rabbit
+    rabbit.close()
+
+
+def failover(world: Row, fleet: Fleet) -> tuple[Api, Load, list[str], float]:
+    """Under load the replica's link breaks for 1.5 s, then the master is killed: what was accepted and is lost; seconds until a submit."""
+    api = started(world)
+    load = Load(lambda: api)
+    load.start()
+    time.sleep(1.5)
+    old = fleet.master
+    fleet.unlink()
+    time.sleep(1.5)
+    world.struck = time.monotonic()
+    fleet.nodes[old].kill()
+    before = len(load.accepted)
+    wait_for(lambda: fleet.master != old, 30, "the failover")
+    if "AITBC_LEDGER_REPLICAS" in world.cluster.env:
+        fleet.nodes[old].start()  # Sentinel makes it the replica that a submit needs
+    wait_for(lambda: len(load.accepted) > before + 20, 30, "submits to be accepted again")
+    took = time.monotonic() - world.struck
+    accepted = load.end()
+    lost = [task_id for task_id in accepted if api.call("GET", f"/tasks/{task_id}")[0] == 404]
+    world.accepted += [task_id for task_id in accepted if task_id not in lost]
+    return api, load, lost, took
+
+
+def told(capsys: pytest.CaptureFixture[str], name: str, load: Load, lost: list[str], took: float) -> None:
+    with capsys.disabled():
+        print(
+            f"\nfailover, {name}: accepted {len(load.accepted)}, lost {len(lost)}, again after {took:.1f} s, answers {dict(load.answers)}"
+        )
+
+
+def test_with_a_replica_to_wait_for_a_failover_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with row("failover, AITBC_LEDGER_REPLICAS=1", tmp_path, AITBC_LEDGER_REPLICAS="1") as world:
+        fleet = Fleet(world.cluster)
+        try:
+            api, load, lost, took = failover(world, fleet)
+            told(capsys, "LEDGER_REPLICAS=1", load, lost, took)
+            assert lost == []
+            assert load.answers[503] > 0  # while the link was broken: safe to repeat, and repeated
+            assert all(process.alive for process in world.cluster.processes if process is not world.cluster.redis)
+            world.settle(api, faults=1)
+        finally:
+            fleet.close()
+
+
+def test_rabbitmq_delivers_more_than_a_worker_carries_out(tmp_path: Path, rabbit: Rabbit) -> None:
+    """Quorum queues are limited one by one: ten queues bring ten times worker_concurrency. It is kept all the same."""
+    with row("RabbitMQ, five places", tmp_path, CELERY_BROKER_URL=rabbit.url) as world:
+        api = world.node()
+        agent = world.agent(api, delay=0.3, max_concurrency=50)
+        for n in range(40):
+            world.submit(api, priority=("urgent", "critical", "high", "normal", "low")[n % 5])
+        world.worker(AITBC_WORKER_CONCURRENCY="5")
+        world.settle(api, faults=0)
+        assert agent.peak == 5
+
+
+def test_rabbitmq_as_the_broker(tmp_path: Path, rabbit: Rabbit) -> None:
+    """The main job; then the broker is killed for 5 s: submits are accepted, tasks go on (the sweep grants them), no worker dies."""
+    with row("RabbitMQ killed for 5 s", tmp_path, CELERY_BROKER_URL=rabbit.url) as world:
+        api = started(world)
+        assert api.task(world.submit(api), wait=10)["state"] == "completed"
+        queues = rabbit.ctl("list_queues", "name", "type").splitlines()
+        assert sorted(line.split("\t")[1] for line in queues if "." not in line.split("\t")[0] or ".granted" in line).count("quorum") == 10
+        assert not any("delayed" in line for line in queues), queues
+
+        def strikes() -> None:
+            world.struck = time.monotonic()
+            rabbit.kill()
+            time.sleep(5)
+            rabbit.start()
+
+        load = under_load(world, api, strikes)
+        assert set(load.answers) == {200}  # the ledger is there: the broker's absence refuses nobody
+        assert api.task(world.submit(api), wait=10)["state"] == "completed"
+        wait_for(lambda: api.call("GET", "/ready")[0] == 200, 10, "/ready")
+        world.settle(api, faults=1)
+        assert all(process.alive for process in world.cluster.processes)
+        assert "Unrecoverable" not in world.cluster.processes[2].log.read_text()

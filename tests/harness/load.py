@@ -1,0 +1,39 @@
+"""A client that goes on submitting whatever happens, and knows what it was promised."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from tests.harness.cluster import Api
+
+
+class Load(threading.Thread):
+    """Submits until told to stop; `accepted`: ids answered 200. A refused or broken submit is repeated under the same id."""
+
+    def __init__(self, api: Callable[[], Api], name: str = "load", pause: float = 0.005) -> None:
+        super().__init__(name=name, daemon=True)
+        self.api, self.accepted, self.halt, self.n, self.pause = api, list[str](), threading.Event(), 0, pause
+        self.answers: Counter[int] = Counter()
+        self.slowest = 0.0
+
+    def run(self) -> None:
+        while not self.halt.is_set():
+            task_id, began = f"{self.name}-{self.n}", time.monotonic()
+            try:
+                status, _ = self.api().call("POST", "/tasks/submit", {"task_data": {"n": self.n}, "task_id": task_id}, timeout=20)
+            except (OSError, ValueError):
+                status = 0
+            self.answers[status] += 1
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            if status == 200:
+                self.accepted.append(task_id)
+                self.n += 1
+            else:
+                time.sleep(0.05)
+            time.sleep(self.pause)
+
+    def end(self) -> list[str]:
+        self.halt.set()
+        self.join(30)
+        return self.accepted
