@@ -31,6 +31,13 @@ test: install  ## All tests (what needs a system package is installed by the tes
 unit: install  ## Unit tests alone: no Redis, no network
 	$(BIN)/pytest -q tests/unit tests/architecture
 
+test-faults: install  ## The slow rows of the fault matrix too: away for 60 s, frozen, cut (20 minutes)
+	bash tests/install-system-packages
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile tests/faults tests/faults/slow_*.py
+
+mutants: install  ## Break the protocol on purpose: each breakage must be noticed (10 minutes)
+	$(BIN)/python -m tests.mutants
+
 soak: install  ## Random kill -9 under load: make soak MINUTES=30 SEED=7
 	$(BIN)/python -m tests.faults.soak $(or $(MINUTES),5) $(SEED)
 
@@ -64,4 +71,4 @@ bench: install  ## Full chain beside a bare Celery no-op; µs of the ledger's st
 lock: install  ## Pin every dependency anew into constraints.txt
 	$(BIN)/uv pip compile setup.cfg --extra dev --extra embedded --universal --python-version 3.11 --generate-hashes --quiet -o constraints.txt
 
-.PHONY: help install up test unit soak lint fmt types layers docs verify check bench lock
+.PHONY: help install up test unit test-faults mutants soak lint fmt types layers docs verify check bench lock
