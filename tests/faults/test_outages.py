@@ -5,24 +5,16 @@ the other half of the comparison, how much is lost without it, is in slow_outage
 """
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.test_redis import started, under_load
-from tests.harness.brokers import Fleet, Rabbit
+from tests.faults.test_redis import started
+from tests.harness.brokers import Fleet
 from tests.harness.cluster import Api
 from tests.harness.load import Load
 from tests.harness.matrix import Row, row
 from tests.harness.processes import wait_for
-
-
-@pytest.fixture(scope="module")
-def rabbit() -> Iterator[Rabbit]:
-    rabbit = Rabbit()
-    yield rabbit
-    rabbit.close()
 
 
 def failover(world: Row, fleet: Fleet) -> tuple[Api, Load, list[str], float]:
@@ -67,39 +59,3 @@ def test_with_a_replica_to_wait_for_a_failover_loses_nothing(tmp_path: Path, cap
             world.settle(api, faults=1)
         finally:
             fleet.close()
-
-
-def test_rabbitmq_delivers_more_than_a_worker_carries_out(tmp_path: Path, rabbit: Rabbit) -> None:
-    """Quorum queues are limited one by one: ten queues bring ten times worker_concurrency. It is kept all the same."""
-    with row("RabbitMQ, five places", tmp_path, CELERY_BROKER_URL=rabbit.url) as world:
-        api = world.node()
-        agent = world.agent(api, delay=0.3, max_concurrency=50)
-        for n in range(40):
-            world.submit(api, priority=("urgent", "critical", "high", "normal", "low")[n % 5])
-        world.worker(AITBC_WORKER_CONCURRENCY="5")
-        world.settle(api, faults=0)
-        assert agent.peak == 5
-
-
-def test_rabbitmq_as_the_broker(tmp_path: Path, rabbit: Rabbit) -> None:
-    """The main job; then the broker is killed for 5 s: submits are accepted, tasks go on (the sweep grants them), no worker dies."""
-    with row("RabbitMQ killed for 5 s", tmp_path, CELERY_BROKER_URL=rabbit.url) as world:
-        api = started(world)
-        assert api.task(world.submit(api), wait=10)["state"] == "completed"
-        queues = rabbit.ctl("list_queues", "name", "type").splitlines()
-        assert sorted(line.split("\t")[1] for line in queues if "." not in line.split("\t")[0] or ".granted" in line).count("quorum") == 10
-        assert not any("delayed" in line for line in queues), queues
-
-        def strikes() -> None:
-            world.struck = time.monotonic()
-            rabbit.kill()
-            time.sleep(5)
-            rabbit.start()
-
-        load = under_load(world, api, strikes)
-        assert set(load.answers) == {200}  # the ledger is there: the broker's absence refuses nobody
-        assert api.task(world.submit(api), wait=10)["state"] == "completed"
-        wait_for(lambda: api.call("GET", "/ready")[0] == 200, 10, "/ready")
-        world.settle(api, faults=1)
-        assert all(process.alive for process in world.cluster.processes)
-        assert "Unrecoverable" not in world.cluster.processes[2].log.read_text()
