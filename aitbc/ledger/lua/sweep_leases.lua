@@ -30,6 +30,7 @@ end
 -- When a worker with a suspect dies, only the suspect's crashes rise: its neighbours were not the cause.
 local function bury(w)
   local suspect, held = call('HGET', SUSPECTS, w), call('SRANDMEMBER', OF_WORKER .. w, most)
+  table.sort(held, function(a, b) return b == suspect and a ~= suspect end) -- last: its verdict clears what comes after it, not before
   for _, id in ipairs(held) do broken(id, lease(id), (not suspect or id == suspect) and 'crash' or 'lost', 'worker_lost', grants) end
   if #held == most then
     more = 1

@@ -45,8 +45,7 @@ def test_poison_is_found_and_no_neighbour_goes_with_it(sound):
         crash(sound, "poison", f"w{n}", *neighbours)
         assert int(sound.field("poison", "crashes")) == n + 1
     assert (sound.state("poison"), sound.read("poison").error["code"]) == ("failed", "poison")
-    # Each died once before there was a suspect; that was never raised. n1 ends in the same sweep as the verdict, which may clear it.
-    assert (sound.field("n1", "crashes") in {"0", "1"}, sound.field("n2", "crashes")) == (True, "1")
+    assert [sound.field(name, "crashes") for name in ("n1", "n2")] == ["1", "1"]
     assert (sound.state("n1"), sound.state("n2")) == ("running", "running")
 
 
