@@ -27,11 +27,11 @@ from aitbc.settings import Settings
 T = TypeVar("T")
 MAX_UNANSWERED = 20_000
 """Calls that may wait; beyond, a call fails at once with LedgerAway instead of using memory without end."""
-STALL_SECONDS = 10.0
-"""A connection that owes a reply for this long is half open: it is closed and made anew."""
 BACKOFF = (0.05, 1.0)
 """Seconds between attempts to connect: first and most."""
 PASSING_PAUSE = 0.2
+PING_SECONDS = 2.0
+"""A channel that was silent for this long is pinged; if it stays silent, it is subscribed to anew."""
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +106,8 @@ class Pipeline:
             try:
                 async with self._client.pubsub(ignore_subscribe_messages=True) as channel:
                     await channel.subscribe(CANCEL_CHANNEL + worker)
-                    async for message in channel.listen():
-                        yield text(message["data"])
+                    async for lease_id in _heard(channel):
+                        yield lease_id
             except connection.AWAY:
                 await asyncio.sleep(BACKOFF[1])
 
@@ -188,11 +188,10 @@ class Pipeline:
                 self._owed.clear()
                 await self._owed.wait()
                 continue
-            async with asyncio.timeout(STALL_SECONDS):
-                try:
-                    reply = await link.read_response(disable_decoding=True)
-                except redis.ResponseError as exc:
-                    reply = exc
+            try:
+                reply = await link.read_response(disable_decoding=True)
+            except redis.ResponseError as exc:
+                reply = exc
             self._take(self._sent.popleft(), reply)
             if isinstance(reply, Exception) and connection.is_demoted(reply):
                 raise redis.ConnectionError("this Redis has become a replica")
@@ -218,3 +217,17 @@ class Pipeline:
             waiting.set_exception(reply)
         else:
             waiting.set_result(reply)
+
+
+async def _heard(channel: Any) -> AsyncIterator[str]:
+    """What is published there. Raises redis.TimeoutError when not even a ping is answered: the connection is half open."""
+    pinged = False
+    while True:
+        message = await channel.get_message(timeout=PING_SECONDS)
+        if message is not None and message["type"] == "message":
+            yield text(message["data"])
+        elif message is None and pinged:
+            raise redis.TimeoutError("the channel of cancels is silent")
+        elif message is None:
+            await channel.ping()
+        pinged = message is None

@@ -1,11 +1,8 @@
 """The application over a real Redis and the real ledger; a worker's steps are made by hand."""
 
-import shutil
 import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +10,7 @@ from aitbc.ledger import leases, workers
 from aitbc.ledger.client import Ledger
 from aitbc.model.lease import new_token, token_hash
 from aitbc.settings import Settings
+from tests.harness.processes import free_port, redis_binary
 
 SHAPE = ["type", "title", "status", "detail", "message", "request_id"]
 WORKER = "w@contract:0123456789abcdef"
@@ -21,14 +19,9 @@ WORKER = "w@contract:0123456789abcdef"
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory):
     """One redis-server a test process; a missing one fails the run."""
-    beside = Path(sys.executable).with_name("redis-server")
-    server = str(beside) if beside.exists() else shutil.which("redis-server")
-    assert server, "redis-server is needed: `make install` brings one"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     args = [
-        server,
+        redis_binary(),
         "--port",
         str(port),
         "--bind",

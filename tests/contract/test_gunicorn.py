@@ -13,15 +13,15 @@ import urllib.request
 
 import pytest
 
+from tests.harness.processes import free_port
+
 HOST = b"Host: x\r\n"
 
 
 @pytest.fixture(scope="module")
 def served(redis_url, tmp_path_factory):
     """One gunicorn for the module: its port and its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = (tmp_path_factory.mktemp("gunicorn") / "log").open("w+")
     environ = {**os.environ, "REDIS_URL": redis_url, "AITBC_PORT": str(port), "AITBC_API_WORKERS": "1", "AITBC_LOG_LEVEL": "info"}
     args = [sys.executable, "-m", "gunicorn", "-c", "python:aitbc.web.gunicorn_conf", "aitbc.web:create_app()"]

@@ -139,7 +139,11 @@ class Rabbit:
 
     def start(self) -> None:
         self.process.start()
-        wait_for(self._answers, 60, "RabbitMQ")
+        try:
+            wait_for(self._answers, 60, "RabbitMQ")
+        except AssertionError as exc:
+            said = [f"{log.name}:\n{log.read_text(errors='replace')[-3000:]}" for log in (self.process.log, *self.folder.glob("log/*"))]
+            raise AssertionError("\n".join([str(exc), *said])) from exc
 
     def _answers(self) -> bool:
         """It closes what does not speak AMQP with its own header."""

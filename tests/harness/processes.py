@@ -1,23 +1,42 @@
 """Start, watch and kill the coordinator's processes."""
 
 import contextlib
+import fcntl
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
+PORTS = range(20_000, 32_000)
+_locks: list[IO[str]] = []
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing listens on and that no other test is given while this one runs.
+
+    Below the kernel's ephemeral range: there it could be taken by any test's server on port 0 before its own server, which may need
+    ten seconds to start, listens. Each is locked until this process ends.
+    """
+    folder = Path(tempfile.gettempdir()) / "aitbc-test-ports"
+    folder.mkdir(exist_ok=True)
+    for port in random.sample(PORTS, len(PORTS)):
+        lock = (folder / str(port)).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.create_server(("127.0.0.1", port)):
+                _locks.append(lock)
+                return port
+        except OSError:
+            lock.close()
+    raise AssertionError(f"no port of {PORTS} is free")
 
 
 def wait_for(ready: Callable[[], object], seconds: float = 20.0, what: str = "") -> object:

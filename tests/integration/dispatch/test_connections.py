@@ -12,6 +12,7 @@ import pytest
 from aitbc.dispatch import client
 from aitbc.model.outcome import AgentSays, Outcome, Verdict
 from aitbc.model.task import ErrorCode
+from tests.harness.processes import free_port
 
 COMPLETED, FINAL, COUNTED, UNSTARTED = Verdict.COMPLETED, Verdict.FINAL, Verdict.COUNTED, Verdict.UNSTARTED
 OK, BAD, NOTHING = AgentSays.OK, AgentSays.BAD, AgentSays.NOTHING
@@ -20,12 +21,6 @@ CONNECTION, TIMEOUT = ErrorCode.CONNECTION_FAILED, ErrorCode.RUN_TIMEOUT
 
 def shape(outcome: Outcome) -> tuple[Verdict, AgentSays, ErrorCode | None]:
     return outcome.verdict, outcome.agent_says, outcome.code
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def sent_to(kit: Any, url: str, **options: Any) -> Outcome:

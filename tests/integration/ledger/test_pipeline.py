@@ -8,8 +8,9 @@ import time
 import redis
 
 from aitbc.errors import Full, NotFound
-from aitbc.ledger import leases, pipeline, tasks, workers
+from aitbc.ledger import connection, leases, pipeline, tasks, workers
 from aitbc.ledger.client import Ledger
+from aitbc.ledger.keys import CANCEL_CHANNEL
 from aitbc.ledger.pipeline import Pipeline
 from aitbc.settings import Settings
 from tests.harness.processes import free_port, redis_binary, wait_for
@@ -118,7 +119,7 @@ def test_a_killed_connection_is_made_anew(own_redis):
 
 def test_a_half_open_connection_is_given_up(proxy, monkeypatch):
     """Redis ran the script, the network ate its reply, nothing was closed."""
-    monkeypatch.setattr(pipeline, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.3)
 
     async def work(pipe):
         await pipe.run(tasks.submit(new_task("first")))  # Redis knows the script now
@@ -131,6 +132,46 @@ def test_a_half_open_connection_is_given_up(proxy, monkeypatch):
 
     submitted = piped(proxy.url, work)
     assert (submitted.task_id, submitted.created) == ("t", False)
+
+
+def test_a_handshake_that_is_never_answered_is_given_up(proxy, monkeypatch):
+    """The network eats what the new connection says first; nothing will ever answer it."""
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.3)
+
+    async def work(pipe):
+        await pipe.run(tasks.stats())
+        proxy.silent = True
+        call = asyncio.ensure_future(pipe.run(tasks.stats()))
+        await asyncio.sleep(1)  # the first connection is given up, and the next one's handshake is lost
+        proxy.silent = False
+        async with asyncio.timeout(3):
+            return await call
+
+    assert piped(proxy.url, work).begun == 0
+
+
+def test_a_silent_channel_of_cancels_is_subscribed_to_anew(proxy, own_redis, monkeypatch):
+    monkeypatch.setattr(connection, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(pipeline, "PING_SECONDS", 0.2)
+
+    async def work(pipe):
+        heard = set()
+
+        async def listen():
+            async for lease_id in pipe.cancels("w"):
+                heard.add(lease_id)
+
+        listening = asyncio.ensure_future(listen())
+        with redis.Redis(port=own_redis.port, decode_responses=True) as other:
+            for n, cut in enumerate((False, True, False)):
+                proxy.silent = cut
+                await asyncio.sleep(2)  # longer than the silence that is noticed, and the pause after it
+                other.publish(f"{CANCEL_CHANNEL}w", str(n))
+        await asyncio.sleep(0.3)
+        listening.cancel()
+        return heard
+
+    assert piped(proxy.url, work) == {"0", "2"}
 
 
 def test_an_outage_is_logged_once_and_its_end_too(own_redis, caplog):

@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +13,8 @@ from pathlib import Path
 import redis
 from celery import Celery
 from kombu import Exchange, Queue
+
+from tests.harness.processes import free_port, redis_binary
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -33,13 +33,7 @@ class RedisServer:
     """Redis with an append-only file, which can be killed and started again on the same port."""
 
     def __init__(self, folder):
-        beside = Path(sys.executable).with_name("redis-server")
-        self.binary = str(beside) if beside.exists() else shutil.which("redis-server")
-        assert self.binary, "no redis-server beside python nor on PATH"
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.folder, self.port, self.binary = folder, free_port(), redis_binary()
         self.url = f"redis://127.0.0.1:{self.port}/1"
         self.client = redis.Redis(port=self.port, db=1, decode_responses=True)
         self.start()

@@ -1,6 +1,5 @@
 """A failover by Redis Sentinel with jobs in flight: the worker lives and goes on with the new master."""
 
-import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -10,6 +9,7 @@ import redis
 from engine_parts import Client, Worker, until
 
 from aitbc.worker.transport import SENTINEL_TRANSPORT, broker_of
+from tests.harness.processes import free_port
 
 
 class Fleet:
@@ -17,7 +17,7 @@ class Fleet:
 
     def __init__(self, server, folder):
         self.master = server
-        self.replica, self.sentinel = self.free_port(), self.free_port()
+        self.replica, self.sentinel = free_port(), free_port()
         self.url = f"sentinel://127.0.0.1:{self.sentinel}/main/1"
         (folder / "sentinel.conf").write_text(
             f"port {self.sentinel}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {server.port} 1\n"
@@ -30,12 +30,6 @@ class Fleet:
         ]
         self.client = redis.Redis(port=self.replica, db=1, decode_responses=True)
         self.seer = redis.Redis(port=self.sentinel, decode_responses=True)
-
-    @staticmethod
-    def free_port():
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            return free.getsockname()[1]
 
     def ready(self):
         with suppress(redis.ConnectionError):
