@@ -11,11 +11,9 @@ from redis.retry import Retry
 
 from aitbc.errors import Misconfigured
 
-TIMEOUTS: dict[str, Any] = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0, "socket_keepalive": True}
-"""Seconds. Redis answers in microseconds; whoever waits 5 s for it should be told that it is away."""
-STALL_SECONDS = 3.0
-"""An asynchronous connection, its handshake included, that owes a reply for this long is half open: it is closed and made anew. Its calls
-are sent again, which every step bears, so the price of a wrong guess is one repetition."""
+TIMEOUTS: dict[str, Any] = {"socket_timeout": 3.0, "socket_connect_timeout": 2.0, "socket_keepalive": True}
+"""Seconds. Redis answers in microseconds; a connection that owes a reply for 3 s is taken for half open. The pipeline makes it
+anew and sends its calls again, which every step bears: the price of a wrong guess is one repetition."""
 
 PASSING = ("LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "TRYAGAIN", "CLUSTERDOWN", "BUSY ", "UNBLOCKED")
 """Beginnings of errors that pass by themselves: starting, failing over, a full disk, a long script."""
@@ -58,15 +56,15 @@ def blocking(url: str, connections: int) -> redis.Redis:
 
 
 def asynchronous(url: str) -> redis.asyncio.Redis:
-    """A client whose connections a pipelining owner takes one by one. None waits longer than STALL_SECONDS for a reply."""
-    sentinel, timeouts = sentinel_parts(url), {**TIMEOUTS, "socket_timeout": STALL_SECONDS}
+    """A client whose connections a pipelining owner takes one by one."""
+    sentinel = sentinel_parts(url)
     if sentinel:
         hosts, service, db, options = sentinel
         async_sentinel_class: Any = redis.asyncio.Sentinel  # untyped in redis-py
-        watchers = async_sentinel_class(hosts, sentinel_kwargs={"socket_timeout": 1.0}, **options, **timeouts)
+        watchers = async_sentinel_class(hosts, sentinel_kwargs={"socket_timeout": 1.0}, **options, **TIMEOUTS)
         client: redis.asyncio.Redis = watchers.master_for(service, db=db)
         return client
-    return redis.asyncio.Redis.from_url(url, retry=None, **timeouts)
+    return redis.asyncio.Redis.from_url(url, retry=None, **TIMEOUTS)
 
 
 def watchers(client: Any) -> list[Any]:

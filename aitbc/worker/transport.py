@@ -38,8 +38,8 @@ TRANSPORT_OPTIONS: dict[str, Any] = {
     "priority_steps": [0],
     # kombu's 10 makes acknowledgements and publishes of gevent processes fail with no outage at all: at least twice their concurrency.
     "max_connections": 2000,
-    # Seconds. A Redis that accepts and never answers must not hold the worker's only thread for ever; BRPOP waits in epoll, not here.
-    "socket_timeout": 5,
+    # Seconds. A Redis that accepts and never answers holds the worker's only thread for so long; BRPOP waits in epoll, not here.
+    "socket_timeout": 2,
     # Seconds. A host that does not answer at all.
     "socket_connect_timeout": 2,
     # A cut network is noticed in 10 to 20 s (TCP_USER_TIMEOUT, ms, for what was sent; probes for what is awaited); the kernel's own

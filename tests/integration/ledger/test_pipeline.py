@@ -119,7 +119,7 @@ def test_a_killed_connection_is_made_anew(own_redis):
 
 def test_a_half_open_connection_is_given_up(proxy, monkeypatch):
     """Redis ran the script, the network ate its reply, nothing was closed."""
-    monkeypatch.setattr(connection, "STALL_SECONDS", 0.3)
+    monkeypatch.setitem(connection.TIMEOUTS, "socket_timeout", 0.3)
 
     async def work(pipe):
         await pipe.run(tasks.submit(new_task("first")))  # Redis knows the script now
@@ -136,7 +136,7 @@ def test_a_half_open_connection_is_given_up(proxy, monkeypatch):
 
 def test_a_handshake_that_is_never_answered_is_given_up(proxy, monkeypatch):
     """The network eats what the new connection says first; nothing will ever answer it."""
-    monkeypatch.setattr(connection, "STALL_SECONDS", 0.3)
+    monkeypatch.setitem(connection.TIMEOUTS, "socket_timeout", 0.3)
 
     async def work(pipe):
         await pipe.run(tasks.stats())
@@ -151,7 +151,7 @@ def test_a_handshake_that_is_never_answered_is_given_up(proxy, monkeypatch):
 
 
 def test_a_silent_channel_of_cancels_is_subscribed_to_anew(proxy, own_redis, monkeypatch):
-    monkeypatch.setattr(connection, "STALL_SECONDS", 0.3)
+    monkeypatch.setitem(connection.TIMEOUTS, "socket_timeout", 0.3)
     monkeypatch.setattr(pipeline, "PING_SECONDS", 0.2)
 
     async def work(pipe):
@@ -167,7 +167,7 @@ def test_a_silent_channel_of_cancels_is_subscribed_to_anew(proxy, own_redis, mon
                 proxy.silent = cut
                 await asyncio.sleep(2)  # longer than the silence that is noticed, and the pause after it
                 other.publish(f"{CANCEL_CHANNEL}w", str(n))
-        await asyncio.sleep(0.3)
+                await asyncio.sleep(0.3)  # through the proxy, before it changes
         listening.cancel()
         return heard
 
