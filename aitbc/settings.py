@@ -64,7 +64,7 @@ class Settings:
     )
     keep_tasks: float = _setting("AITBC_KEEP_TASKS", 86_400.0, "How long an ended task is kept, s.", least=1)
     keep_dead: int = _setting("AITBC_KEEP_DEAD", 100_000, "Failed tasks kept; beyond: oldest first.", least=0)
-    keep_result_bytes: int = _setting("AITBC_KEEP_RESULT_BYTES", 1 << 30, "Bytes of results kept; beyond: oldest tasks first.", least=0)
+    keep_bytes: int = _setting("AITBC_KEEP_BYTES", 1 << 30, "Bytes that ended tasks may take, about; beyond: oldest first.", least=0)
     keep_events: int = _setting("AITBC_KEEP_EVENTS", 100_000, "Ends of tasks in the event stream, about; beyond: oldest first.", least=1000)
     keep_inactive_agents: float = _setting("AITBC_KEEP_INACTIVE_AGENTS", 86_400.0, "An inactive agent is removed after this, s.", least=60)
     held_requests: int = _setting("AITBC_HELD_REQUESTS", 1000, "Requests that one API process holds open (`wait`).", least=1)

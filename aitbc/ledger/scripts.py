@@ -17,6 +17,9 @@ from aitbc.settings import Settings
 PARTS = ("prelude", "order", "agent", "rescore", "signature", "grant", "lifecycle", "feedback")
 """Files of lua/ that are no steps."""
 
+RECORD_BYTES = 3000
+"""What an ended task takes in Redis besides its data and result, about."""
+
 FIXED = {
     "GRANTS": 64,  # grants a script
     "BUILD_PAGE": 1000,  # agents a step of filling a signature or a switch of strategy
@@ -27,6 +30,7 @@ FIXED = {
     "DRIFT_TIME": micros(600),  # health drifts back to 1 with this time constant
     "SIGNATURE_IDLE": micros(600),
     "MAX_CRASHES": 5,
+    "RECORD_BYTES": RECORD_BYTES,
 }
 
 
@@ -62,7 +66,7 @@ def constants(settings: Settings, offset: str = "0") -> str:
         "MAX_AGE": micros(settings.max_task_age),
         "KEEP_TASKS": micros(settings.keep_tasks),
         "KEEP_DEAD": settings.keep_dead,
-        "KEEP_RESULT_BYTES": settings.keep_result_bytes,
+        "KEEP_BYTES": settings.keep_bytes,
         "KEEP_EVENTS": settings.keep_events,
         "KEEP_INACTIVE": micros(settings.keep_inactive_agents),
         "AGEING": micros(settings.ageing),

@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from aitbc.ledger.scripts import FIXED
+from aitbc.ledger.scripts import FIXED, RECORD_BYTES
 from aitbc.ledger.step import MICRO
 from aitbc.ledger.view import Record, View
 from aitbc.model.task import TERMINAL, TaskState
@@ -155,11 +155,15 @@ def sums(v: View) -> Iterator[str]:
     live = sum(size for state, size in sizes.items() if state not in TERMINAL)
     if count["submitted"] + count["retried"] != live + sum(count[state] for state in TERMINAL):
         yield "9 submitted + retried is not live + ended"
-    size = sum(len(task.get("result", "").encode()) for task in v.tasks.values())
-    if count["result_bytes"] != size:
-        yield f"9 result_bytes: counted {count['result_bytes']}, kept {size}"
+    size = sum(_kept_bytes(task) for task in v.tasks.values() if task["state"] in TERMINAL)
+    if count["kept_bytes"] != size:
+        yield f"9 kept_bytes: counted {count['kept_bytes']}, kept {size}"
     if live > v.snapshot.settings.max_live_tasks + count["retried"]:
         yield f"10 {live} live tasks are over AITBC_MAX_LIVE_TASKS"
+
+
+def _kept_bytes(task: Record) -> int:
+    return RECORD_BYTES + sum(len(task.get(field, "").encode()) for field in ("task_data", "result"))
 
 
 def idempotency(v: View) -> Iterator[str]:

@@ -39,9 +39,7 @@ local A = agent(a)
 feed(a, A, says, tonumber(pause))
 call('HINCRBY', STATS, verdict == 'completed' and 'attempts_good' or 'attempts_bad', 1)
 if T.state ~= 'running' then call('HSET', TASK .. t, 'lease', '') -- cancelled meanwhile
-elseif verdict == 'completed' then
-  finished(t, T, 'completed', 'result', body)
-  call('HINCRBY', STATS, 'result_bytes', #body)
+elseif verdict == 'completed' then finished(t, T, 'completed', 'result', body)
 else failed(t, T, verdict, code, body) end
 if T.state == 'waiting' then
   refresh(a, A)

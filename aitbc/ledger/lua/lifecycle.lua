@@ -92,10 +92,14 @@ local function try_begin(id, worker, token)
   return answer
 end
 
+-- What an ended task takes, about: its record and places in the listings, its data, its result.
+local function kept_bytes(t) return RECORD_BYTES + call('HSTRLEN', TASK .. t, 'task_data') + call('HSTRLEN', TASK .. t, 'result') end
+
 -- The one way into a terminal state. `...`: further fields of the record.
 local function finished(t, T, state, ...)
   become(t, T.state, state, now, 'ended_at', now, 'lease', '', ...)
   call('HINCRBY', STATS, state, 1)
+  call('HINCRBY', STATS, 'kept_bytes', kept_bytes(t))
   call('HINCRBY', SIG .. T.sig, 'live', -1)
   if T.queue_timeout then call('ZREM', TIMEOUTS, t) end
   call('XADD', EVENTS, 'MAXLEN', '~', KEEP_EVENTS, '*', 't', t, 's', state)
@@ -197,11 +201,11 @@ end
 
 -- An ended task leaves the ledger, counted.
 local function erase(t, state)
-  local T = get(TASK .. t, 'idempotency_key', 'result')
+  local key = call('HGET', TASK .. t, 'idempotency_key')
   call('ZREM', TASKS .. state, t)
   call('ZREM', ALL, t)
-  if T.idempotency_key then call('DEL', IDEMPOTENCY .. T.idempotency_key) end
-  if T.result then call('HINCRBY', STATS, 'result_bytes', -#T.result) end
+  if key then call('DEL', IDEMPOTENCY .. key) end
+  call('HINCRBY', STATS, 'kept_bytes', -kept_bytes(t))
   call('DEL', TASK .. t)
   call('HINCRBY', STATS, 'trimmed_' .. state, 1)
 end

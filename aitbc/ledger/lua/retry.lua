@@ -16,6 +16,7 @@ call('HDEL', TASK .. t, 'counted', 'crashes', 'tried', 'ended_at', 'error_code',
 use(sig, terms, floor)
 call('HINCRBY', TASK .. t, 'retries', 1)
 call('HINCRBY', STATS, 'retried', 1)
+call('HINCRBY', STATS, 'kept_bytes', -kept_bytes(t))
 call('HINCRBY', STATS, 'reopened_' .. was, 1)
 T.stamp = nil
 again(t, T, 0)

@@ -42,8 +42,15 @@ if extra > 0 then
   trim('failed', call('ZRANGE', TASKS .. 'failed', 0, math.min(extra, most) - 1))
   if extra > most then more = 1 end
 end
-for n = 1, most + 1 do
-  if tonumber(call('HGET', STATS, 'result_bytes') or 0) <= KEEP_RESULT_BYTES then break end
-  if n > most then more = 1 else trim('completed', call('ZRANGE', TASKS .. 'completed', 0, 0)) end
+
+-- Over the bytes: completed ones first, dead letters last, the oldest of each.
+local left = most
+for _, state in ipairs({'completed', 'cancelled', 'failed'}) do
+  for _, t in ipairs(call('ZRANGE', TASKS .. state, 0, left)) do
+    if tonumber(call('HGET', STATS, 'kept_bytes') or 0) <= KEEP_BYTES then break end
+    if left == 0 then more = 1 break end
+    trim(state, {t})
+    left = left - 1
+  end
 end
 return {more, unpack(grants)}

@@ -55,7 +55,7 @@ BREAKS = [
     ("8 waits is overdue in tasks:timeouts", lambda r: r.zadd("tasks:timeouts", {"waits": 1})),
     ("9 completed: counted 2", lambda r: r.hincrby("stats", "completed", 1)),
     ("9 submitted + retried", lambda r: r.hincrby("stats", "submitted", 1)),
-    ("9 result_bytes", lambda r: r.hincrby("stats", "result_bytes", 1)),
+    ("9 kept_bytes", lambda r: r.hincrby("stats", "kept_bytes", 1)),
     ("10 idempotency entry k", lambda r: r.hdel("task:done", "idempotency_key")),
     ("10 task done lost its", lambda r: r.delete("idempotency:k")),
     ("10 task:done has a TTL", lambda r: r.expire("task:done", 100)),

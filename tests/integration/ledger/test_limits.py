@@ -7,7 +7,7 @@ import redis
 
 from aitbc.errors import Full
 from aitbc.ledger import agents, sweep, tasks
-from aitbc.ledger.scripts import FIXED
+from aitbc.ledger.scripts import FIXED, RECORD_BYTES
 from aitbc.model.requirements import Requirements
 from aitbc.settings import Settings
 from tests.integration.ledger.desk import COUNTED, DONE, FINAL, Desk, new_task, registration
@@ -105,7 +105,7 @@ def test_the_stream_of_ends_is_cut_to_its_length(sound):
 
 def test_what_retention_drops_is_counted(sound):
     """By age, by number and by bytes, oldest first; the sums still add up."""
-    small = sound.again(keep_tasks=100.0, keep_dead=3, keep_result_bytes=30)
+    small = sound.again(keep_tasks=100.0, keep_dead=3, keep_bytes=13 * RECORD_BYTES)
     small.agent("a", heartbeat_timeout=0)
     for n in range(5):
         small.at(1)
@@ -122,7 +122,7 @@ def test_what_retention_drops_is_counted(sound):
     small.sweep()
     assert {key for key in small.places() if key.startswith("tasks:")} == set()
     assert _trimmed(small) == {"failed": 5, "completed": 5, "cancelled": 5}
-    assert small.redis.hget("stats", "result_bytes") == b"0"
+    assert small.redis.hget("stats", "kept_bytes") == b"0"
     sound.offset = small.offset
     small.close()
 
@@ -196,6 +196,6 @@ def test_the_defaults_are_those_of_the_page():
     """docs/bounds.md names them; what is settable is a setting."""
     settings = Settings()
     assert (settings.max_live_tasks, settings.max_agents, settings.max_signatures) == (1_000_000, 200_000, 256)
-    assert (settings.keep_tasks, settings.keep_dead, settings.keep_result_bytes) == (86_400, 100_000, 1 << 30)
+    assert (settings.keep_tasks, settings.keep_dead, settings.keep_bytes) == (86_400, 100_000, 1 << 30)
     assert (settings.max_dispatches, settings.max_task_age, settings.keep_events) == (100, 7 * 86_400, 100_000)
     assert (FIXED["GRANTS"], FIXED["MAX_CRASHES"]) == (64, 5)

@@ -1,9 +1,12 @@
 """The sweep: turns, due tasks, timeouts, retention, the clock set back; each script harmless when repeated."""
 
+import json
+
 import pytest
 
 from aitbc.errors import NotFound
 from aitbc.ledger import agents, sweep, tasks, workers
+from aitbc.ledger.scripts import RECORD_BYTES
 from aitbc.model.requirements import Requirements
 from tests.integration.ledger.desk import COUNTED, DONE, FINAL
 
@@ -149,18 +152,36 @@ def test_a_cancelled_call_is_not_trimmed_under_its_lease(sound):
 @pytest.mark.parametrize("most", [1, 50])
 def test_retention_by_count_and_bytes(sound, most):
     """Oldest first, and not one more than needed."""
-    small = sound.again(keep_dead=2, keep_result_bytes=20)
+    data, result = len('{"list":[],"big":12345678901234567890}'), len(DONE.result)
+    dead, done = RECORD_BYTES + data, RECORD_BYTES + data + result
+    small = sound.again(keep_dead=2, keep_bytes=2 * dead + 2 * done)
     small.agent("a", heartbeat_timeout=0)
     for n in range(4):
         small.at(1)
         small.started(f"dead{n}").ends(FINAL)
         small.started(f"done{n}").ends(DONE)
-    assert int(small.redis.hget("stats", "result_bytes")) == 28
+    assert int(small.redis.hget("stats", "kept_bytes")) == 4 * dead + 4 * done
     small.sweep(most)
     assert small.places()["tasks:failed"] == ["dead2", "dead3"]
     assert small.places()["tasks:completed"] == ["done2", "done3"]
-    assert int(small.redis.hget("stats", "result_bytes")) == 14
+    assert int(small.redis.hget("stats", "kept_bytes")) == 2 * dead + 2 * done
     assert int(small.redis.hget("stats", "trimmed_failed")) == 2
+    small.close()
+
+
+def test_dead_letters_go_last_when_bytes_are_over(sound):
+    """And a big payload counts, not only what the agent answered; a task that was reopened is counted again when it ends."""
+    small = sound.again(keep_bytes=2 * RECORD_BYTES)
+    small.agent("a", heartbeat_timeout=0)
+    small.started("dead").ends(FINAL)
+    small.at(1)
+    small.started("done").ends(DONE)
+    small.task("gone", task_data=json.dumps("x" * 100_000))
+    small.run(tasks.cancel("gone"))
+    small.sweep()
+    assert {name for name in small.places() if name.startswith("tasks:")} == {"tasks:failed"}
+    small.run(tasks.retry("dead", "again", Requirements()))
+    assert small.redis.hget("stats", "kept_bytes") == b"0"
     small.close()
 
 
