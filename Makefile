@@ -31,9 +31,9 @@ test: install  ## All tests (what needs a system package is installed by the tes
 unit: install  ## Unit tests alone: no Redis, no network
 	$(BIN)/pytest -q tests/unit tests/architecture
 
-test-faults: install  ## The slow rows of the fault matrix too: away for 60 s, frozen, cut (20 minutes)
+test-faults: install  ## The slow rows of the fault matrix too: away for 60 s, frozen, cut (15 minutes)
 	bash tests/install-system-packages
-	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile tests/faults tests/faults/slow_*.py
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile tests/faults/test_*.py tests/faults/slow_*.py
 
 mutants: install  ## Break the protocol on purpose: each breakage must be noticed (10 minutes)
 	$(BIN)/python -m tests.mutants
