@@ -29,6 +29,8 @@ MAX_UNANSWERED = 20_000
 """Calls that may wait; beyond, a call fails at once with LedgerAway instead of using memory without end."""
 BACKOFF = (0.05, 1.0)
 """Seconds between attempts to connect: first and most."""
+BROKEN = (*connection.AWAY, redis.RedisError, RuntimeError)
+"""What a broken connection raises; RuntimeError is uvloop's, for a write to one that was closed in the same turn of the loop."""
 PASSING_PAUSE = 0.2
 PING_SECONDS = 2.0
 """A channel that was silent for this long is pinged; if it stays silent, it is subscribed to anew."""
@@ -62,6 +64,7 @@ class Pipeline:
         self._sent: deque[_Call | _Mark] = deque()
         self._held: list[_Call] = []  # answered, waiting for replicas
         self._fence = Fence(settings.ledger_replicas)
+        self._away = False  # said in the log
         self._work = asyncio.Event()  # something is unsent
         self._owed = asyncio.Event()  # something is sent and unanswered
         self._task: asyncio.Task[None] | None = None
@@ -108,7 +111,7 @@ class Pipeline:
                     await channel.subscribe(CANCEL_CHANNEL + worker)
                     async for lease_id in _heard(channel):
                         yield lease_id
-            except connection.AWAY:
+            except BROKEN:
                 await asyncio.sleep(BACKOFF[1])
 
     async def _call(self, *command: Any, fenced: bool = False) -> Any:
@@ -120,20 +123,18 @@ class Pipeline:
         return await call.reply
 
     async def _serve(self) -> None:
-        pause, away = BACKOFF[0], False
+        pause = BACKOFF[0]
         while True:
             link: Any = None
             try:
                 link = await self._client.connection_pool.get_connection()
                 pause = BACKOFF[0]
-                if away:
-                    log.warning("the ledger (Redis) answers again")
-                away = False
                 await self._exchange(link)
-            except (*connection.AWAY, redis.RedisError, TimeoutError) as exc:
-                if not away:
-                    log.warning("the ledger (Redis) does not answer (%s): calls wait until it does", exc)
-                away = True
+            except Exception as exc:  # a pipeline that ends would hold every call for ever
+                if not self._away:
+                    strange = exc if not isinstance(exc, BROKEN) else None
+                    log.warning("the ledger (Redis) does not answer (%s): calls wait until it does", exc, exc_info=strange)
+                self._away = True
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, BACKOFF[1])
             finally:
@@ -142,7 +143,7 @@ class Pipeline:
 
     async def _drop(self, link: Any) -> None:
         """Whatever is unanswered goes first when the next connection stands."""
-        with contextlib.suppress(*connection.AWAY):
+        with contextlib.suppress(*BROKEN):
             await link.disconnect(nowait=True)
         await self._client.connection_pool.release(link)
         self._unsent.extendleft(reversed([call for call in self._owed_calls() if not call.reply.done()]))
@@ -192,6 +193,9 @@ class Pipeline:
                 reply = await link.read_response(disable_decoding=True)
             except redis.ResponseError as exc:
                 reply = exc
+            if self._away:
+                self._away = False
+                log.warning("the ledger (Redis) answers again")
             self._take(self._sent.popleft(), reply)
             if isinstance(reply, Exception) and connection.is_demoted(reply):
                 raise redis.ConnectionError("this Redis has become a replica")

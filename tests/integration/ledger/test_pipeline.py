@@ -117,6 +117,28 @@ def test_a_killed_connection_is_made_anew(own_redis):
     assert piped(own_redis.url, work) == 0
 
 
+def test_a_write_to_a_connection_that_was_closed_in_the_same_turn(own_redis, caplog):
+    """uvloop raises RuntimeError then, which ended the pipeline for good: every call of the worker hung from there on."""
+
+    async def work(pipe):
+        await pipe.run(tasks.stats())
+        for error in (RuntimeError("the handler is closed"), ValueError("a fault of ours")):
+            (link,) = pipe._client.connection_pool._in_use_connections
+
+            async def closed(*_, link=link, error=error, **__):
+                del link.send_packed_command  # once
+                raise error
+
+            link.send_packed_command = closed
+            async with asyncio.timeout(5):
+                stats = await pipe.run(tasks.stats())
+        return stats
+
+    assert piped(own_redis.url, work).begun == 0
+    said = [record for record in caplog.records if "does not answer" in record.message]
+    assert [bool(record.exc_info) for record in said] == [False, True]  # what nobody expects is shown with its traceback
+
+
 def test_a_half_open_connection_is_given_up(proxy, monkeypatch):
     """Redis ran the script, the network ate its reply, nothing was closed."""
     monkeypatch.setitem(connection.TIMEOUTS, "socket_timeout", 0.3)
