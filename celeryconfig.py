@@ -5,16 +5,16 @@ What a user may set is in aitbc/settings.py (docs/settings.md); the rest is here
 
 from aitbc.settings import Settings
 from aitbc.tasks.queues import queues, routes
-from aitbc.worker import transport
+from aitbc.worker import broker
 
 _settings = Settings.load()
 
 # --- broker -----------------------------------------------------------------------------------------------------------------------------
 # The ledger's Redis unless CELERY_BROKER_URL moves it. Our transport serves redis:// in this process: the URL stays stock.
-transport.register()
+broker.register(_settings.broker_transport)
 broker_url = _settings.effective_broker_url
 if broker_url.startswith(("redis", "sentinel")):
-    broker_url, broker_transport_options = transport.broker_of(broker_url)
+    broker_url, broker_transport_options = broker.broker_of(broker_url)
 _rabbit = broker_url.startswith(("amqp", "pyamqp"))
 # RabbitMQ: a worker or a broker that is cut off is noticed in 20 s, not in Celery's 4 minutes.
 broker_heartbeat = 10 if _rabbit else None

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from aitbc.errors import Misconfigured
 
 UNSET = "\0"
+CHOICES = {"AITBC_BROKER_TRANSPORT": ("batch", "stock")}
 """Default of a setting for which `not given` and `given but empty` differ."""
 
 
@@ -28,6 +29,9 @@ class Settings:
         "REDIS_URL", "redis://localhost:6379/1", "The ledger, and the broker too. Also sentinel://h1:p,h2:p/MASTER/1."
     )
     broker_url: str = _setting("CELERY_BROKER_URL", "", "Moves the broker elsewhere (RabbitMQ: amqp://...); empty: REDIS_URL.")
+    broker_transport: str = _setting(
+        "AITBC_BROKER_TRANSPORT", "batch", "How workers read a Redis broker: batch, or stock (kombu's way, three round trips a job)."
+    )
     host: str = _setting("AITBC_HOST", "127.0.0.1", "Address that the API listens on.")
     port: int = _setting("AITBC_PORT", 9001, "Port of the API.", least=0, most=65535)
     public_url: str = _setting("AITBC_PUBLIC_URL", "", "How agents reach the API (callback urls); empty: http://127.0.0.1:PORT.")
@@ -125,6 +129,8 @@ def _read_env_file(path: str | None) -> dict[str, str]:
 
 def _parse(setting: "Field[Any]", text: str) -> Any:
     env, least, most = (setting.metadata[key] for key in ("env", "least", "most"))
+    if env in CHOICES and text not in CHOICES[env]:
+        raise Misconfigured(f"{env}={text!r}: allowed is {' or '.join(CHOICES[env])}")
     if setting.type is str or setting.type == "str":
         return _checked_url(env, text) if env in {"REDIS_URL", "AITBC_PUBLIC_URL"} else text
     kind = int if isinstance(setting.default, int) else float

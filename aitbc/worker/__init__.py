@@ -10,7 +10,9 @@ It knows nothing of agents, tasks or leases, and could be published alone.
     refusals.py   what Celery offers and this pool does not, each with a clear error
     consumer.py   Celery's consumer, whose reconnects leave the loop running
     events.py     task events, for Flower
-    transport.py  kombu's Redis transport, cured of three faults; its options and why
+    broker.py     which transport serves a Redis broker, its options and why
+    batch.py      the default: reads and acknowledges in batches (batchqos.py: when; readscript.py: the script)
+    transport.py  kombu's Redis transport, cured of three faults; batch.py builds on it
 
 The rooms above import from here what they need inside a coroutine:
 

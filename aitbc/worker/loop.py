@@ -101,6 +101,7 @@ class Poller:
         self.register = poller.register
         self.unregister = poller.unregister
         self.never = os.eventfd(0)
+        self._most = float("inf")  # seconds of the next sleep
         # An epoll descriptor is itself readable when one of its sockets is.
         self._fd = poller._epoll.fileno()  # noqa: SLF001  kombu keeps it private; the contract test watches it
         loop.asyncio.add_reader(self._fd, loop.asyncio.stop)
@@ -108,8 +109,13 @@ class Poller:
     def poll(self, timeout: float | None) -> Any:
         """Run coroutines for at most `timeout` seconds or until a socket of the hub is ready; return what is."""
         self._loop.polled = monotonic()
-        self._loop.run(LONGEST_TURN if timeout is None else timeout)
+        self._loop.run(min(LONGEST_TURN if timeout is None else timeout, self._most))
+        self._most = float("inf")
         return self._poller.poll(0)
+
+    def turn_within(self, seconds: float) -> None:
+        """Let the next sleep be no longer. A timer of the hub, set by what it calls just before a sleep, would count from the one after."""
+        self._most = min(self._most, seconds)
 
     def close(self) -> None:
         """Called by the hub when it is reset or closed; the loop may have been closed before it."""

@@ -1,8 +1,4 @@
-"""kombu's Redis transport, cured of three faults; its options, and why they are so.
-
-`register()` makes this process serve redis://, rediss:// and sentinel:// with the classes below, through kombu's table of aliases:
-URLs stay stock, so Flower and `celery inspect` understand them, and a failover, which resolves the scheme anew, stays with us
-(a class named in `broker_transport` is forgotten then, and makes rediss:// skip TLS).
+"""kombu's Redis transport, cured of three faults. aitbc.worker.batch builds on it; aitbc.worker.broker chooses.
 
 Cured, as subclasses (kombu 5.7.0):
 - A Redis that goes away while messages are unacknowledged ended the worker ("'NoneType' object has no attribute 'hostname'"):
@@ -12,51 +8,26 @@ Cured, as subclasses (kombu 5.7.0):
 - The acknowledgement of a job that ends after its channel is lost was lost with it, and the job came again when the visibility
   timeout (1 h) was over. It is kept and sent by the next channel: a delivery tag is good on any.
 
-A batch transport (batchredis://) will be a subclass of `Channel` and `Transport` in a file beside this one, registered here.
+And cheaper: kombu builds a client object for each command that it sends; here a channel keeps one.
 """
 
-import socket
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
-from urllib.parse import quote, urlsplit
 
 from celery.utils.log import get_logger
-from kombu.transport import TRANSPORT_ALIASES, get_transport_cls, virtual
 from kombu.transport import redis as stock
+from kombu.transport import virtual
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 logger = get_logger(__name__)
-
-TRANSPORT = "aitbc.worker.transport:Transport"
-SENTINEL_TRANSPORT = "aitbc.worker.transport:SentinelTransport"
-
-TRANSPORT_OPTIONS: dict[str, Any] = {
-    # Serve queues in the order in which they are declared, each until it is empty; kombu's default takes turns.
-    "queue_order_strategy": "priority",
-    # One Redis list a queue: ours are split by priority already, and kombu's four steps each would make every BRPOP four times as long.
-    "priority_steps": [0],
-    # kombu's 10 makes acknowledgements and publishes of gevent processes fail with no outage at all: at least twice their concurrency.
-    "max_connections": 2000,
-    # Seconds. A Redis that accepts and never answers holds the worker's only thread for so long; BRPOP waits in epoll, not here.
-    "socket_timeout": 2,
-    # Seconds. A host that does not answer at all.
-    "socket_connect_timeout": 2,
-    # A cut network is noticed in 10 to 20 s (TCP_USER_TIMEOUT, ms, for what was sent; probes for what is awaited); the kernel's own
-    # limits are 15 minutes and more.
-    "socket_keepalive": True,
-    "socket_keepalive_options": {socket.TCP_USER_TIMEOUT: 10_000, socket.TCP_KEEPIDLE: 4, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3},
-    # Seconds between kombu's own checks of the connections that wait for messages.
-    "health_check_interval": 10,
-    # Seconds after which a message that nobody acknowledged is delivered again. Longer jobs are delivered twice: the body must bear it.
-    "visibility_timeout": 3600,
-}
 
 # OOM, READONLY, MISCONF, UNBLOCKED and the like: kombu lets them end the worker.
 CONNECTION_ERRORS = (*stock.Transport.connection_errors, ResponseError)
 
 # Delivery tags of finished jobs whose channel was gone. They are unique over all channels and brokers, so one set is enough.
-_late: set[str] = set()
+late: set[str] = set()
 
 
 class QoS(stock.QoS):
@@ -108,16 +79,16 @@ class QoS(stock.QoS):
 
     def send_late(self) -> None:
         """Send the acknowledgements that could not be sent. Raises a connection error, and keeps them, if they still cannot."""
-        if _late and not self._gone():
-            tags = list(_late)
+        if late and not self._gone():
+            tags = list(late)
             with self.channel.conn_or_acquire() as client, client.pipeline() as pipe:
                 pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
-            _late.difference_update(tags)
+            late.difference_update(tags)
             logger.info("Acknowledged jobs that ended while the broker was away: %d", len(tags))
         self.away = False
 
     def _later(self, delivery_tag: str) -> None:
-        _late.add(delivery_tag)
+        late.add(delivery_tag)
         virtual.QoS.ack(self, delivery_tag)  # frees its place in the prefetch window
         newest = QoS.newest and QoS.newest()
         if newest and not newest.away:
@@ -142,7 +113,19 @@ class Channel(stock.Channel):
 
     QoS = QoS
     connection_errors: tuple[type[BaseException], ...]
+    pool: Any
+    _create_client: Any
     _closing: bool
+    _pooled: Any = None
+
+    @contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        """The client given, or this channel's own, which takes a connection of the pool for each command."""
+        if client is None:
+            if self._pooled is None or self._pooled.connection_pool is not self.pool:  # a fork or an outage has made another pool
+                self._pooled = self._create_client()
+            client = self._pooled
+        yield client
 
     def queue_delete(self, *args: Any, **kwargs: Any) -> Any:
         """Delete a queue. While the channel closes its connection may be gone, and the rest must be closed all the same."""
@@ -173,40 +156,5 @@ class SentinelChannel(Channel, stock.SentinelChannel):
 class SentinelTransport(stock.SentinelTransport):
     """sentinel://."""
 
-    Channel = SentinelChannel
+    Channel: Any = SentinelChannel
     connection_errors = CONNECTION_ERRORS
-
-
-def register() -> None:
-    """Serve redis://, rediss:// and sentinel:// with this module in this process. Once, before the first connection; repeats are harmless.
-
-    Raises RuntimeError when kombu has given out one of its own classes already: they would go on being used.
-    """
-    TRANSPORT_ALIASES.update(redis=TRANSPORT, rediss=TRANSPORT, sentinel=SENTINEL_TRANSPORT)
-    classes: dict[str, Any] = {"redis": Transport, "rediss": Transport, "sentinel": SentinelTransport}
-    for scheme, ours in classes.items():
-        if get_transport_cls(scheme) is not ours:
-            raise RuntimeError(f"register() must be called before the first {scheme}:// connection of the process")
-
-
-def broker_of(url: str) -> tuple[str, dict[str, Any]]:
-    """Return Celery's broker URL and transport options for a Redis URL.
-
-    `sentinel://[user:password@]h1:p,h2:p/MASTER[/db]` becomes kombu's list of sentinels with `master_name`; user and password are
-    those of the master; port 26379 and db 0 unless given. Any other URL is returned as it is.
-    Raises ValueError for a sentinel URL without hosts or without a master's name.
-    """
-    if not url.startswith("sentinel://"):
-        return url, dict(TRANSPORT_OPTIONS)
-    parts = urlsplit(url)
-    login, _, hosts = parts.netloc.rpartition("@")
-    master, _, db = parts.path.strip("/").partition("/")
-    if not master or not all(hosts.split(",")) or not (db or "0").isdigit():
-        raise ValueError(f"{parts.scheme}://{hosts}{parts.path}: must be sentinel://host:port,host:port/MASTER/db")
-    prefix = f"{login}@" if login else ""
-    nodes = [urlsplit(f"//{host}") for host in hosts.split(",")]
-    names = [f"[{node.hostname}]" if ":" in (node.hostname or "") else quote(node.hostname or "") for node in nodes]
-    urls = [f"sentinel://{prefix}{name}:{node.port or 26379}/{db or 0}" for name, node in zip(names, nodes, strict=True)]
-    # The same bounds towards the sentinels themselves, which kombu does not pass on.
-    limits = {"socket_timeout": 1, "socket_connect_timeout": 1}
-    return ";".join(urls), {**TRANSPORT_OPTIONS, "master_name": master, "sentinel_kwargs": limits}

@@ -96,7 +96,7 @@ class Cluster:
             except redis.RedisError:
                 return False
 
-        wait_for(answers, 10, "Redis")
+        wait_for(answers, 60, "Redis")  # it may have half an hour of a soak to load
         client.close()
 
     def _environment(self, **extra: str) -> dict[str, str]:

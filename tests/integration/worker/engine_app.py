@@ -11,10 +11,10 @@ from celery.exceptions import Ignore, Reject, Retry
 from kombu import Exchange, Queue
 
 from aitbc.worker import current_job, every, in_flight, on_start, on_stop, room, spawn, stopping
+from aitbc.worker.broker import TRANSPORT_OPTIONS, register
 from aitbc.worker.events import send
-from aitbc.worker.transport import TRANSPORT_OPTIONS, register
 
-register()
+register(os.environ.get("ENGINE_TRANSPORT", "batch"))
 
 
 def note(what, **fields):

@@ -31,6 +31,12 @@ def http_server():
     server.server_close()
 
 
+@pytest.fixture(autouse=True, params=["batch", "stock"])
+def transport(request, monkeypatch):
+    """Each test with either."""
+    monkeypatch.setenv("ENGINE_TRANSPORT", request.param)
+
+
 def longest_silence(worker, begin, end):
     beats = [n["at"] for n in worker.notes("tick") if begin - 1 < n["at"] < end + 1]
     return max(b - a for a, b in pairwise(beats))

@@ -8,7 +8,7 @@ import pytest
 import redis
 from engine_parts import Client, Worker, until
 
-from aitbc.worker.transport import SENTINEL_TRANSPORT, broker_of
+from aitbc.worker.broker import broker_of
 from tests.harness.processes import free_port
 
 
@@ -58,7 +58,9 @@ def test_failover(fleet, tmp_path):
         fleet.master, tmp_path, ENGINE_OPTIONS=f'{{"master_name": "{options["master_name"]}", "sentinel_kwargs": {{"socket_timeout": 1}}}}'
     )
     client = Client(fleet.master)
-    client.app.conf.update(broker_transport=SENTINEL_TRANSPORT, broker_transport_options={**options, "socket_timeout": 2})
+    client.app.conf.update(
+        broker_transport="aitbc.worker.transport:SentinelTransport", broker_transport_options={**options, "socket_timeout": 2}
+    )
     try:
         worker.wait_ready()
         sent = {client.send("slow", 2.0) for _ in range(10)}

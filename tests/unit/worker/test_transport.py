@@ -5,12 +5,10 @@ import sys
 
 import pytest
 
-from aitbc.worker.transport import TRANSPORT_OPTIONS, broker_of
+from aitbc.worker.broker import TRANSPORT_OPTIONS, broker_of
 
 
-@pytest.mark.parametrize(
-    "url", ["redis://localhost:6379/1", "rediss://u:p@h/2?ssl_cert_reqs=required", "amqp://guest@h//", "batchredis://h/1"]
-)
+@pytest.mark.parametrize("url", ["redis://localhost:6379/1", "rediss://u:p@h/2?ssl_cert_reqs=required", "amqp://guest@h//"])
 def test_other_urls_stay_as_they_are(url):
     assert broker_of(url) == (url, TRANSPORT_OPTIONS)
 
@@ -49,15 +47,16 @@ def test_options_are_not_shared():
     assert TRANSPORT_OPTIONS["visibility_timeout"] == 3600
 
 
-def python(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+def python(code, *args):
+    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=20)
 
 
 SERVED = """
-from aitbc.worker import transport as t
-import kombu
-t.register()
-t.register()
+from aitbc.worker import broker, batch, transport
+import kombu, sys
+t = {"batch": batch, "stock": transport}[sys.argv[1]]
+broker.register(sys.argv[1])
+broker.register(sys.argv[1])
 for url, cls in (("redis://h/1", t.Transport), ("rediss://h/1", t.Transport), ("sentinel://a:1;sentinel://b:2", t.SentinelTransport)):
     connection = kombu.Connection(url, transport_options={"master_name": "m"})
     assert connection.transport_cls == url.split(":")[0], connection.transport_cls
@@ -70,16 +69,17 @@ assert "master_name" in t.SentinelChannel.from_transport_options
 """
 
 
-def test_register_serves_the_stock_schemes():
-    done = python(SERVED)
+@pytest.mark.parametrize("name", ["batch", "stock"])
+def test_register_serves_the_stock_schemes(name):
+    done = python(SERVED, name)
     assert done.returncode == 0, done.stderr
 
 
 def test_register_too_late_is_an_error():
-    done = python("import kombu; kombu.Connection('redis://h').transport; from aitbc.worker import transport; transport.register()")
+    done = python("import kombu; kombu.Connection('redis://h').transport; from aitbc.worker import broker; broker.register('batch')")
     assert "RuntimeError: register() must be called before the first redis:// connection" in done.stderr
 
 
 def test_publishers_do_not_load_the_loop():
-    done = python("import sys, aitbc.worker.transport; assert 'uvloop' not in sys.modules")
+    done = python("import sys, aitbc.worker.broker, aitbc.worker.batch; assert 'uvloop' not in sys.modules")
     assert done.returncode == 0, done.stderr
