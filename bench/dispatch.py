@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import base64
 import contextlib
+import gc
 import os
 import resource
 import statistics
@@ -28,6 +29,7 @@ from aitbc.model.lease import Attempt
 from aitbc.model.outcome import Outcome, Verdict
 from aitbc.model.priority import Priority
 from aitbc.settings import Settings
+from aitbc.worker.pool import GC_YOUNG
 from tests.harness.processes import Process, environment, free_port
 
 IN_FLIGHT = (64, 256)
@@ -93,13 +95,12 @@ async def bare() -> AsyncIterator[Call]:
 
 
 @contextlib.asynccontextmanager
-async def dispatch(*, signed: bool) -> AsyncIterator[Call]:
+async def dispatch() -> AsyncIterator[Call]:
     """The whole path."""
-    sealed = SecretBox(KEY).seal("whsec_" + base64.b64encode(b"s" * 24).decode(), ATTEMPT.agent_id) if signed else ""
     dispatcher = Dispatcher(Settings(allow_agent_cidrs="127.0.0.0/8", secret_key=KEY))
 
     async def call(attempt: Attempt) -> object:
-        outcome = await dispatcher.send(replace(attempt, sealed_secret=sealed) if signed else attempt, "t" * 43)
+        outcome = await dispatcher.send(attempt, "t" * 43)
         if not isinstance(outcome, Outcome) or outcome.verdict is not Verdict.COMPLETED:
             raise RuntimeError(outcome)
         return outcome
@@ -108,17 +109,19 @@ async def dispatch(*, signed: bool) -> AsyncIterator[Call]:
     await dispatcher.close()
 
 
-CLIENTS: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Call]]] = {
-    "bare exchange": bare,
-    "dispatch": lambda: dispatch(signed=False),
-    "dispatch, signed": lambda: dispatch(signed=True),
+CLIENTS: dict[str, tuple[Callable[[], contextlib.AbstractAsyncContextManager[Call]], str]] = {
+    "bare exchange": (bare, ""),
+    "dispatch": (dispatch, ""),
+    "dispatch, signed": (dispatch, SecretBox(KEY).seal("whsec_" + base64.b64encode(b"s" * 24).decode(), ATTEMPT.agent_id)),
 }
+"""What is measured, and the sealed secret of its attempts."""
 
 
-async def measure(client: contextlib.AbstractAsyncContextManager[Call], urls: list[str], calls: int, in_flight: int) -> float:
+async def measure(name: str, urls: list[str], calls: int, in_flight: int) -> float:
     """Microseconds of CPU a call, user and system, of this process."""
-    attempts = [replace(ATTEMPT, url=url) for url in urls]
-    async with client as call:
+    client, sealed = CLIENTS[name]
+    attempts = [replace(ATTEMPT, url=url, sealed_secret=sealed) for url in urls]
+    async with client() as call:
 
         async def lane(number: int, count: int) -> None:
             for _ in range(count):
@@ -143,6 +146,8 @@ def main() -> None:
     parser.add_argument("rounds", nargs="?", type=int, default=5)
     arguments = parser.parse_args()
     ports = [free_port() for _ in range(4)]
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG, 20, 20)  # as a worker does
     with tempfile.TemporaryDirectory() as folder:
         agents = Process("agents", [sys.executable, "-m", "bench.agents", *map(str, ports)], Path(folder), environment())
         agents.start()
@@ -161,8 +166,8 @@ def table(urls: list[str], calls: int, rounds: int) -> None:
     for in_flight in IN_FLIGHT:
         found: dict[str, list[float]] = {name: [] for name in CLIENTS}
         for _ in range(rounds):
-            for name, client in CLIENTS.items():
-                found[name].append(uvloop.run(measure(client(), urls, calls, in_flight)))
+            for name in CLIENTS:
+                found[name].append(uvloop.run(measure(name, urls, calls, in_flight)))
         for name, costs in found.items():
             ratios = sorted(cost / floor for cost, floor in zip(costs, found["bare exchange"], strict=True))
             spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"

@@ -3,7 +3,7 @@
 llhttp itself bounds nothing: what it collects (a header's value, a chunk's extension) it collects for as long as bytes come.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 
 import httptools
@@ -22,6 +22,24 @@ MOST_LINE_BYTES = 16 << 10
 
 class _Surplus(Exception):
     """A second answer."""
+
+
+class Headers(Mapping[str, str]):
+    """By lower-case name; of repeated ones the first. Decoded when asked for, which a success never is."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: dict[bytes, bytes]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        return _text(self._raw[name.encode()])
+
+    def __iter__(self) -> Iterator[str]:
+        return map(_text, self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
 
 
 class Answer:
@@ -62,8 +80,8 @@ class Answer:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """By lower-case name; of repeated ones the first."""
-        return {_text(name): _text(value) for name, value in self._headers.items()}
+        """Of the final answer."""
+        return Headers(self._headers)
 
     @property
     def status_decides(self) -> bool:
