@@ -4,7 +4,6 @@ llhttp itself bounds nothing: what it collects (a header's value, a chunk's exte
 """
 
 from collections.abc import Iterator, Mapping
-from http import HTTPStatus
 
 import httptools
 
@@ -18,6 +17,10 @@ MOST_HEADER_BYTES = 64 << 10
 """Of all headers together, those of interim answers and trailers too."""
 MOST_LINE_BYTES = 16 << 10
 """Of one header, and of whatever else comes without saying anything."""
+
+
+_FIRST, _SWITCHING, _FINAL = 100, 101, 200
+"""Statuses: from _FIRST to _FINAL interim, but for one: the agent will speak something else."""
 
 
 class _Surplus(Exception):
@@ -145,7 +148,7 @@ class Answer:
         """The body begins, if there is one."""
         self._silent = 0
         status = self._parser.get_status_code()
-        self._interim = HTTPStatus.CONTINUE <= status < HTTPStatus.OK and status != HTTPStatus.SWITCHING_PROTOCOLS
+        self._interim = _FIRST <= status < _FINAL and status != _SWITCHING
         if self._interim:
             self._headers.clear()
             return
