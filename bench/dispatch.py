@@ -160,9 +160,9 @@ def main() -> None:
 
 def table(urls: list[str], calls: int, rounds: int) -> None:
     """Median µs a call and median of the ratios to the bare exchange of the same round."""
-    print(
-        f"| {calls} calls, {rounds} rounds, load {os.getloadavg()[0]:.1f} | in flight | µs CPU a call | ÷ bare exchange (spread) |\n|-|-|-|-|"
-    )
+    load = os.getloadavg()[0]
+    print(f"| {calls} calls, {rounds} rounds, load {load:.1f} | in flight | µs CPU a call | ÷ bare exchange (spread) |")
+    print("|-|-|-|-|")
     for in_flight in IN_FLIGHT:
         found: dict[str, list[float]] = {name: [] for name in CLIENTS}
         for _ in range(rounds):
