@@ -180,3 +180,8 @@ class Answer:
 
 def _text(raw: bytes) -> str:
     return raw.strip().decode("utf-8", "surrogateescape")
+
+
+NO_ANSWER = Answer(1)
+"""Where none was asked for yet. Shared: nothing is ever fed to it."""
+NO_ANSWER.close()

@@ -5,7 +5,7 @@ import logging
 import time
 from functools import lru_cache, partial
 
-from aitbc.dispatch.answer import Answer
+from aitbc.dispatch.answer import NO_ANSWER
 from aitbc.dispatch.connect import Connector
 from aitbc.dispatch.connection import Connection
 from aitbc.dispatch.failure import failed, foreseen, too_late
@@ -93,7 +93,7 @@ def _meaning(connection: Connection, *, idempotent: bool) -> Outcome | Accepted:
 
 def _failed(connection: Connection | None, exc: Exception, *, idempotent: bool) -> Outcome | Accepted:
     """`connection`: None when nothing has been sent; with one, bytes may have reached the agent."""
-    answer = connection.answer if connection is not None else Answer(1)
+    answer = connection.answer if connection is not None else NO_ANSWER
     if connection is not None and answer.status_decides:
         return _meaning(connection, idempotent=idempotent)  # the body broke or was over the cap, but the status has said it
     if not foreseen(exc):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from aitbc.dispatch.answer import Answer
+from aitbc.dispatch.answer import NO_ANSWER, Answer
 from aitbc.dispatch.request import Origin
 
 REMARK_TIME = 2.0
@@ -17,7 +17,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, origin: Origin, lost: "Callable[[Connection], None]") -> None:
         """`lost` is told when it has closed, from whichever side."""
         self.origin = origin
-        self.answer = Answer(1)
+        self.answer = NO_ANSWER
         self.idle_since = 0.0
         self.request_left = True
         """The whole request had gone to the kernel when the answer's headers came."""
