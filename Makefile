@@ -64,8 +64,9 @@ verify: install  ## The generated pages are fresh, the wheel holds the Lua
 check: test lint types layers  ## All that .ci/run runs
 	$(BIN)/python -m bench.sizes
 
-bench: install  ## Full chain beside a bare Celery no-op; µs of the ledger's steps (a few minutes)
+bench: install  ## Full chain beside a bare Celery no-op; µs of the ledger's steps and of a call to an agent (a few minutes)
 	$(BIN)/python -m bench.chain
+	$(BIN)/python -m bench.dispatch
 	$(BIN)/python -m bench.ledger
 
 lock: install  ## Pin every dependency anew into constraints.txt

@@ -1,68 +1,133 @@
 """Connections for the worker: a name is resolved once, every address checked, and exactly those are connected to.
 
-Host header and TLS server name stay the name's, since only the resolver is ours.
+Host header and TLS server name stay the name's.
 """
 
 import asyncio
 import socket
+import ssl
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, TypeVar
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohappyeyeballs import start_connection
 
-from aitbc.dispatch.guard import Guard, Lookup
+from aitbc.dispatch.guard import Guard, Lookup, is_literal
+from aitbc.dispatch.request import Origin
 
 LOOKUP_THREADS = 32
 """The loop's own executor has six on two cores: a few names whose server is silent would stop all look-ups."""
-IDLE_TIME = 1.5
-"""Seconds that an idle connection is kept. Less than the keep-alive of common servers (gunicorn's is 2 s), so that a request hardly
-ever meets a connection that the agent is just closing: such a call has an unknown outcome."""
-DNS_TIME = 10
+DNS_TIME = 10.0
 """Seconds that a name's addresses are kept. They are checked again at every connect."""
+MOST_NAMES = 4096
+NEXT_ADDRESS_TIME = 0.25
+"""Seconds until a name's next address is tried beside one that does not answer (RFC 8305)."""
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 
-class GuardedResolver(AbstractResolver):
-    """Addresses of a name, all of them allowed."""
+class Names:
+    """Addresses of names, all of them allowed. Callers that ask for one name at a time share a look-up."""
 
     def __init__(self, guard: Guard, lookup: Lookup) -> None:
         """`lookup` runs in threads."""
         self._guard = guard
         self._lookup = lookup
         self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="aitbc-lookup")
+        self._asked: dict[tuple[str, int], tuple[float, asyncio.Future[list[str]]]] = {}
 
-    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:
-        """Resolve once; `family` is not asked for.
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Resolve, or remember.
 
-        Raises AddressRefused when any answer is not allowed: one good address beside a bad one is how a guard is walked around.
+        Raises OSError, and AddressRefused when any answer is not allowed: one good address beside a bad one is how a guard is walked
+        around.
         """
-        del family
-        addresses = await asyncio.get_running_loop().run_in_executor(self._threads, self._lookup, host, port)
-        if not addresses:
-            raise OSError(f"{host} has no address")
+        asked = self._remembered(host, port) or self._ask(host, port)
+        try:
+            addresses = await asyncio.shield(asked)  # whoever is cancelled leaves it to the others
+        except asyncio.CancelledError:
+            if asked.cancelled():
+                raise OSError("the worker stops") from None
+            raise
         for address in addresses:
             self._guard.check_address(address, host)
-        return [_result(host, address, port) for address in addresses]
+        return addresses
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Look-ups under way end by themselves; nobody waits for them."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _remembered(self, host: str, port: int) -> "asyncio.Future[list[str]] | None":
+        since, asked = self._asked.get((host, port), (0.0, None))
+        if asked is None or not asked.done():
+            return asked
+        failed = asked.cancelled() or asked.exception() is not None
+        return None if failed or asyncio.get_running_loop().time() - since > DNS_TIME else asked
 
-def _result(host: str, address: str, port: int) -> ResolveResult:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
+    def _ask(self, host: str, port: int) -> "asyncio.Future[list[str]]":
+        loop = asyncio.get_running_loop()
+        asked = loop.run_in_executor(self._threads, self._resolve, host, port)
+        asked.add_done_callback(_heard)
+        self._asked.pop((host, port), None)  # the latest come last
+        if len(self._asked) >= MOST_NAMES:
+            del self._asked[next(iter(self._asked))]
+        self._asked[host, port] = loop.time(), asked
+        return asked
+
+    def _resolve(self, host: str, port: int) -> list[str]:
+        if addresses := list(self._lookup(host, port)):
+            return addresses
+        raise OSError(f"{host} has no address")
 
 
-def guarded_connector(guard: Guard, resolver: AbstractResolver) -> aiohttp.TCPConnector:
-    """Any number of connections, to allowed addresses only; made inside the running loop.
+def _heard(asked: "asyncio.Future[list[str]]") -> None:
+    """A failure counts as heard even when all who asked have gone."""
+    if not asked.cancelled():
+        asked.exception()
 
-    aiohttp asks no resolver about literal addresses, hence the second check in the socket factory.
-    """
-    return aiohttp.TCPConnector(
-        resolver=resolver,
-        socket_factory=guard.open_socket,
-        limit=0,
-        limit_per_host=0,
-        keepalive_timeout=IDLE_TIME,
-        ttl_dns_cache=DNS_TIME,
-    )
+
+class Connector:
+    """Opens connections to allowed addresses, and to no others."""
+
+    def __init__(self, guard: Guard, lookup: Lookup) -> None:
+        """Made inside the running loop."""
+        self._guard = guard
+        self._names = Names(guard, lookup)
+        self._tls = verifying()
+
+    async def connect(self, origin: Origin, protocol: Callable[[], P]) -> P:
+        """Connect, and shake hands where TLS is asked for.
+
+        Raises AddressRefused and OSError; `socket` and `ssl` say why.
+        """
+        host, port = origin.host, origin.port
+        # Literal addresses are not resolved; the check in the socket factory is the only one that they meet.
+        addresses = [host] if is_literal(host) else await self._names.addresses(host, port)
+        sock = await start_connection(
+            [_info(address, port) for address in addresses],
+            happy_eyeballs_delay=NEXT_ADDRESS_TIME,
+            socket_factory=self._guard.open_socket,
+        )
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tls: dict[str, Any] = {"ssl": self._tls, "server_hostname": host.rstrip(".")} if origin.tls else {}
+        _, connection = await asyncio.get_running_loop().create_connection(protocol, sock=sock, **tls)
+        return connection
+
+    def close(self) -> None:
+        """No more look-ups."""
+        self._names.close()
+
+
+def _info(address: str, port: int) -> tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]:
+    if ":" in address:
+        return socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0)
+    return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)
+
+
+@cache
+def verifying() -> ssl.SSLContext:
+    """TLS as it should be: the machine's certificate authorities, names checked. Reading those takes 0.1 s, so once a process."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

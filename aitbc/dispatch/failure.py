@@ -7,10 +7,8 @@ sent in full: how much of it the agent acted on cannot be known, and a body that
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import aiohttp
-
 from aitbc.dispatch.outcome import clip, invalid
-from aitbc.dispatch.reading import ResponseTooLarge, UnreadableBody
+from aitbc.dispatch.reading import ResponseTooLarge, Unreadable
 from aitbc.errors import AddressRefused, AitbcError
 from aitbc.model.outcome import AgentSays, Outcome, Verdict
 from aitbc.model.task import ErrorCode
@@ -35,17 +33,14 @@ class Failure:
 
     @property
     def detail(self) -> str:
-        """What happened, in the words nearest to its cause; never the URL, whose query may hold a key."""
-        if isinstance(self.exc, aiohttp.ClientResponseError):
-            return self.exc.message
+        """What happened, in the words nearest to its cause."""
         cause = self.exc.__cause__ or self.exc
         return str(cause) or type(cause).__name__
 
 
 def _refused(failure: Failure) -> Outcome:
     """Another agent can take the task. The agent's breaker opens, or its failing at once would make it look least loaded."""
-    why = "the endpoint URL cannot be called" if isinstance(failure.exc, aiohttp.InvalidURL) else clip(str(failure.exc))
-    return Outcome(Verdict.UNSTARTED, AgentSays.BAD, code=ErrorCode.ADDRESS_REFUSED, message=why)
+    return Outcome(Verdict.UNSTARTED, AgentSays.BAD, code=ErrorCode.ADDRESS_REFUSED, message=clip(str(failure.exc)))
 
 
 def _misconfigured(failure: Failure) -> Outcome:
@@ -79,13 +74,13 @@ def _unexpected(failure: Failure) -> Outcome:
     return failure.ended(ErrorCode.CONNECTION_FAILED, f"the call failed ({type(failure.exc).__name__})", AgentSays.NOTHING)
 
 
-FAILURES: list[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Failure], Outcome]]] = [
-    ((AddressRefused, aiohttp.InvalidURL), _refused),
+FAILURES: list[tuple[type[Exception], Callable[[Failure], Outcome]]] = [
+    (AddressRefused, _refused),
     (AitbcError, _misconfigured),
     (ResponseTooLarge, _too_large),
-    ((UnreadableBody, aiohttp.ClientPayloadError, aiohttp.ClientResponseError), _unreadable),
+    (Unreadable, _unreadable),
     (TimeoutError, _timed_out),
-    ((aiohttp.ClientError, OSError), _broken),
+    (OSError, _broken),
     (Exception, _unexpected),
 ]
 """The first match counts. TimeoutError stands before OSError, whose subclass it is."""

@@ -26,6 +26,9 @@ MOST_DEPTH = 64
 MOST_TEXT = 500
 """Characters of an error message that are kept."""
 
+# Looking a member up in its enum runs Python code (3.11).
+_ACCEPTED, _NO_CONTENT, _FAILED_DEPENDENCY = HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT, HTTPStatus.FAILED_DEPENDENCY
+_COMPLETED = Verdict.COMPLETED
 _SECONDS = pattern(r"[0-9]+(\.[0-9]*)?")
 _JSON_SPACE = b" \t\r\n"
 
@@ -61,7 +64,7 @@ BY_CLASS: dict[int, Meaning] = {3: _REDIRECT, 4: _WRONG_TASK, 5: _BROKEN}
 
 def body_decides(status: int) -> bool:
     """The meaning is in the body, so it must be read whole; else the status alone says it and the body is a remark."""
-    return (200 <= status < 300 and status not in {202, 204}) or status == HTTPStatus.FAILED_DEPENDENCY
+    return (200 <= status < 300 and status not in {202, 204}) or status == _FAILED_DEPENDENCY
 
 
 def classify(
@@ -69,14 +72,14 @@ def classify(
 ) -> Outcome | Accepted:
     """What an answer means.
 
-    `headers`: looked up by lower-case name (aiohttp's mapping ignores case); `body`: decoded; `idempotent`: the task says that it may
+    `headers`: looked up by lower-case name; `body`: decoded; `idempotent`: the task says that it may
     be sent again after an answer that cannot be read; `now`: Unix seconds, for a Retry-After that is a date; `whole`: the request had
     left completely when the answer came.
     """
-    if status == HTTPStatus.ACCEPTED:
+    if status == _ACCEPTED:
         return Accepted()
-    if status == HTTPStatus.NO_CONTENT:
-        return Outcome(Verdict.COMPLETED, http_status=status)
+    if status == _NO_CONTENT:
+        return Outcome(_COMPLETED, http_status=status)
     outcome = (
         _of_body(status, body, idempotent)
         if body_decides(status)
@@ -95,9 +98,9 @@ def invalid(status: int, message: str, *, idempotent: bool, code: ErrorCode = Er
 
 def _of_body(status: int, body: bytes, idempotent: bool) -> Outcome:
     text = body.strip(_JSON_SPACE)
-    failed = status == HTTPStatus.FAILED_DEPENDENCY
+    failed = status == _FAILED_DEPENDENCY
     if not text and not failed:
-        return Outcome(Verdict.COMPLETED, http_status=status)
+        return Outcome(_COMPLETED, http_status=status)
     try:
         document = parse_json(text)
     except ValueError as exc:
@@ -105,7 +108,7 @@ def _of_body(status: int, body: bytes, idempotent: bool) -> Outcome:
         return _failed_work(status, {}, body) if failed else invalid(status, f"not JSON: {exc}: {_raw(body)}", idempotent=idempotent)
     if failed or (isinstance(document, dict) and document.get("status") == "failed"):
         return _failed_work(status, document if isinstance(document, dict) else {}, body)
-    return Outcome(Verdict.COMPLETED, result=text.decode(), http_status=status)
+    return Outcome(_COMPLETED, result=text.decode(), http_status=status)
 
 
 def _failed_work(status: int, document: dict[str, Any], body: bytes) -> Outcome:
@@ -138,7 +141,7 @@ def _remark(status: int, headers: Mapping[str, str], body: bytes) -> str:
 
 def as_told(outcome: Outcome, headers: Mapping[str, str]) -> Outcome:
     """X-Task-No-Retry and X-Task-Retry beat the status; both: no retry. They change nothing about a success."""
-    if outcome.verdict is Verdict.COMPLETED:
+    if outcome.verdict is _COMPLETED:
         return outcome
     if _is_true(headers, "x-task-no-retry"):
         return replace(outcome, verdict=Verdict.FINAL)

@@ -2,16 +2,14 @@
 
 import zlib
 
-import aiohttp
-
 _GZIP, _ZLIB, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 ACCEPTED_ENCODINGS = "gzip, deflate"
 """What requests ask for; an answer in any other encoding is unreadable."""
 
 
-class UnreadableBody(Exception):
-    """The body is not what its headers say: unknown encoding, damaged or cut off."""
+class Unreadable(Exception):
+    """The answer is no HTTP, over the bounds of its headers, or its body is not what they say: unknown encoding, damaged, cut off."""
 
 
 class ResponseTooLarge(Exception):
@@ -30,17 +28,11 @@ class Body:
         self._raw_left = cap + cap // 64 + 1024
         self._inflate: zlib._Decompress | None = None
 
-    async def read(self, stream: aiohttp.StreamReader) -> None:
-        """Read to the end.
-
-        Raises ResponseTooLarge as soon as a byte more than the cap is known, UnreadableBody, and what the stream raises.
-        """
-        while chunk := await stream.readany():
-            self.feed(chunk)
-        self.finish()
-
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes from the wire, one or more."""
+        """Take the next bytes from the wire, one or more.
+
+        Raises ResponseTooLarge as soon as a byte more than the cap is known, and Unreadable.
+        """
         self._raw_left -= len(chunk)
         if self._encoding in {"", "identity"}:
             self._add(chunk)
@@ -52,10 +44,10 @@ class Body:
     def finish(self) -> None:
         """The stream has ended.
 
-        Raises UnreadableBody when the compressed body has not.
+        Raises Unreadable when the compressed body has not.
         """
         if self._inflate is not None and not self._inflate.eof:
-            raise UnreadableBody(f"the {self._encoding} body is cut off")
+            raise Unreadable(f"the {self._encoding} body is cut off")
 
     def _add(self, decoded: bytes) -> None:
         room = self._cap - len(self.data)
@@ -70,7 +62,7 @@ class Body:
             try:
                 decoded = self._inflate.decompress(chunk, self._cap - len(self.data) + 1)
             except zlib.error as exc:
-                raise UnreadableBody(f"the {self._encoding} body is damaged: {exc}") from None
+                raise Unreadable(f"the {self._encoding} body is damaged: {exc}") from None
             self._add(decoded)
             chunk = self._inflate.unused_data
             if chunk:  # gzip allows several members, one after the other
@@ -82,4 +74,4 @@ class Body:
         if self._encoding == "deflate":
             # By the standard it is the zlib format (low four bits of its first byte: 8); many servers send raw deflate.
             return _ZLIB if first & 0x0F == 8 else _RAW_DEFLATE
-        raise UnreadableBody(f"the encoding {self._encoding[:40]!r} was not asked for")
+        raise Unreadable(f"the encoding {self._encoding[:40]!r} was not asked for")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 import orjson
 from yarl import URL
@@ -18,7 +19,7 @@ PATH = "/tasks/execute"
 """Where a task is POSTed when the endpoint names no path of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every call, and that would take a microsecond
 class Terms:
     """What a request needs beside its attempt.
 
@@ -33,13 +34,43 @@ class Terms:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+class Origin(NamedTuple):
+    """Whom a connection is to. `host`: a name, or an address without brackets."""
+
+    tls: bool
+    host: str
+    port: int
+
+
+@dataclass(slots=True)
 class Request:
     """A POST, ready to send."""
 
     url: URL
     headers: dict[str, str]
     body: bytes
+
+    @property
+    def origin(self) -> Origin:
+        """Whom it is for."""
+        return _target(self.url)[0]
+
+    def head(self) -> bytes:
+        """All before the body, as it goes over the wire.
+
+        Raises ValueError when a header holds a line break.
+        """
+        lines = "\r\n".join(map(": ".join, self.headers.items()))
+        if not lines.count("\r") == lines.count("\n") == len(self.headers) - 1:
+            raise ValueError("a header of the request holds a line break")
+        return f"{_target(self.url)[1]}{lines}\r\nContent-Length: {len(self.body)}\r\n\r\n".encode()
+
+
+@lru_cache(maxsize=4096)
+def _target(url: URL) -> tuple[Origin, str]:
+    """Whom a URL is at, and how a request to it begins."""
+    start = f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
+    return Origin(url.scheme == "https", url.raw_host or "", url.port or 0), start
 
 
 def build_http(attempt: Attempt, terms: Terms) -> Request:
@@ -86,7 +117,14 @@ def _callback(base: str, token: str) -> dict[str, str]:
 
 def rfc3339(unix: float) -> str:
     """A time in UTC, to the millisecond."""
-    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds")
+    second, millisecond = divmod(int(unix * 1000), 1000)
+    return f"{_second(second)}.{millisecond:03d}+00:00"
+
+
+@lru_cache(maxsize=1024)
+def _second(unix: int) -> str:
+    """Most deadlines of a moment lie in a few seconds."""
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @lru_cache(maxsize=4096)

@@ -28,12 +28,12 @@ class Node:
         call = asyncio.ensure_future(self.dispatcher.send(attempt, token))
         self.held[attempt.lease_id] = call
         try:
-            await asyncio.wait([call])
-            return None if call.cancelled() else call.result()
+            return await call
         except asyncio.CancelledError:
-            call.cancel()
-            await asyncio.wait([call])
-            raise
+            caller = asyncio.current_task()
+            if caller is not None and caller.cancelling():  # it has cancelled the call, and waited for it
+                raise
+            return None
         finally:
             del self.held[attempt.lease_id]
 

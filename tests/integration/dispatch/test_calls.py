@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from aitbc.dispatch import client
+from aitbc.dispatch import connection
 from aitbc.dispatch.signing import SecretBox
 from aitbc.errors import Misconfigured
 from aitbc.model.outcome import Accepted, AgentSays, Outcome, Verdict
@@ -175,7 +175,7 @@ def test_a_deadline_that_has_passed(kit: Any) -> None:
 
 @pytest.mark.parametrize(("status", "verdict"), [(500, COUNTED), (400, FINAL)])
 def test_a_dripping_remark_is_waited_for_only_briefly(kit: Any, status: int, verdict: Verdict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "REMARK_TIME", 0.3)
+    monkeypatch.setattr(connection, "REMARK_TIME", 0.3)
 
     async def script(_seen: Any, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 1000\r\n\r\n" % status)
@@ -188,7 +188,7 @@ def test_a_dripping_remark_is_waited_for_only_briefly(kit: Any, status: int, ver
 
 
 def test_a_dripping_202_holds_nothing(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "REMARK_TIME", 0.3)
+    monkeypatch.setattr(connection, "REMARK_TIME", 0.3)
 
     async def script(_seen: Any, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 202 X\r\nContent-Length: 1000\r\n\r\n")

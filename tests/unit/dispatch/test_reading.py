@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from aitbc.dispatch.reading import Body, ResponseTooLarge, UnreadableBody
+from aitbc.dispatch.reading import Body, ResponseTooLarge, Unreadable
 
 TEXT = b'{"a": "' + b"x" * 3000 + b'"}'
 
@@ -82,7 +82,7 @@ def test_a_stream_of_empty_members_ends() -> None:
 )
 def test_unreadable(encoding: str, wire: bytes, says: str) -> None:
     body = Body(encoding, 10_000)
-    with pytest.raises(UnreadableBody, match=says):
+    with pytest.raises(Unreadable, match=says):
         feed_all(body, wire)
 
 

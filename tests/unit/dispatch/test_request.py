@@ -80,6 +80,36 @@ def test_a_secret_that_cannot_sign() -> None:
         build(ATTEMPT, replace(TERMS, secret="whsec_?"))
 
 
+def test_the_head() -> None:
+    request = build(replace(ATTEMPT, url="http://agent.:9002/run?x=1"), TERMS)
+    start, *lines = request.head().decode().split("\r\n")
+    assert start == "POST /run?x=1 HTTP/1.1"
+    assert lines[0] == "Host: agent:9002"
+    assert lines[1:-3] == [f"{name}: {value}" for name, value in request.headers.items()]
+    assert lines[-3:] == [f"Content-Length: {len(request.body)}", "", ""]
+    assert request.origin == (False, "agent.", 9002)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host", "origin"),
+    [
+        ("https://agent", "agent", (True, "agent", 443)),
+        ("https://agent:443", "agent", (True, "agent", 443)),
+        ("http://[::1]:5", "[::1]:5", (False, "::1", 5)),
+    ],
+)
+def test_the_host(endpoint: str, host: str, origin: tuple[bool, str, int]) -> None:
+    request = build(replace(ATTEMPT, url=endpoint), TERMS)
+    assert f"\r\nHost: {host}\r\n".encode() in request.head()
+    assert request.origin == origin
+
+
+@pytest.mark.parametrize("lease_id", ["a\r\nX: y:1", "a\rb:1", "a\nb:1"])
+def test_no_header_brings_another_one_with_it(lease_id: str) -> None:
+    with pytest.raises(ValueError, match="line break"):
+        build(replace(ATTEMPT, lease_id=lease_id), TERMS).head()
+
+
 @pytest.mark.parametrize(
     ("endpoint", "url"),
     [
@@ -106,3 +136,4 @@ def test_every_kind_of_the_vocabulary_has_a_builder() -> None:
 
 def test_rfc3339() -> None:
     assert rfc3339(0) == "1970-01-01T00:00:00.000+00:00"
+    assert rfc3339(1_800_000_000.0625) == "2027-01-15T08:00:00.062+00:00"
