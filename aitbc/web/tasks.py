@@ -14,9 +14,8 @@ from aitbc.ledger.redis_state import look
 from aitbc.model.priority import Priority
 from aitbc.model.requirements import Requirements
 from aitbc.model.task import NewTask, Task
-from aitbc.tasks import enqueue
 from aitbc.telemetry.steps import reached
-from aitbc.web import answers
+from aitbc.web import answers, jobs
 from aitbc.web.answers import Answer
 from aitbc.web.parts import parts, run
 from aitbc.web.requests import idempotency_key
@@ -35,10 +34,10 @@ def submit(body: Submit) -> Response:
     task = new_task(body, digest(request.get_json()), idempotency_key(request.headers.get("Idempotency-Key")))
     _refuse_when_full()
     reached("submit")
-    done = run(steps.submit(task))
+    done = run(steps.submit(task, jobs.of(task.task_id, task.priority)))
     reached("submit.stored")
     if done.publish:
-        enqueue.route(done.task_id, task.priority)
+        jobs.route([(done.task_id, task.priority)])
     reached("submit.published")
     response = jsonify(
         status="success",
@@ -75,7 +74,7 @@ def page(query: TaskPageQuery) -> Answer:
 def cancel(path: TaskPath) -> Answer:
     """Final at once for the record, best effort for the agent; an ended task stays as it is."""
     done = run(steps.cancel(path.task_id))
-    enqueue.dispatch(done.grants)
+    jobs.dispatch(done.grants)
     return answers.success(task_id=path.task_id, state=done.state)
 
 
@@ -115,7 +114,7 @@ def reopen(task: Task, key: str) -> str:
     """Retry a task by hand and publish what that grants; its new state. Raises Conflict, Full."""
     requirements = Requirements.from_json(json.dumps(task.requirements))
     done = run(steps.retry(task.task_id, key, requirements))
-    enqueue.dispatch(done.grants)
+    jobs.dispatch(done.grants)
     return done.state.value
 
 
