@@ -7,6 +7,7 @@ import redis
 
 from aitbc.errors import Full, LedgerAway, TryLater
 from aitbc.ledger import connection, scripts
+from aitbc.ledger.convoy import Convoy
 from aitbc.ledger.keys import BY_NAME
 from aitbc.ledger.replicas import REFUSED, Fence
 from aitbc.ledger.step import Step, text
@@ -27,6 +28,7 @@ class Ledger:
         """Connect lazily. `offset`: see scripts.load (tests)."""
         self.settings = settings
         self.redis = connection.blocking(settings.redis_url, connections)
+        self._convoy = Convoy(self.redis)
         self._scripts = scripts.load(settings, offset)
         self._fence = Fence(settings.ledger_replicas)
 
@@ -63,7 +65,7 @@ class Ledger:
     def _send(self, step: Step[Any], command: str, body: str) -> tuple[Any, bool]:
         call, client = (command, body, 0, *step.args), cast("Any", self.redis)  # untyped in redis-py
         if not self._fence.holds(step.script):
-            return client.execute_command(*call), True
+            return self._convoy.call(*call), True
         with client.pipeline(transaction=False) as batch:
             for one in (call, *self._fence.commands(patient=True)):
                 batch.execute_command(*one)

@@ -1,4 +1,4 @@
-"""Celery messages of our jobs without Celery's cost: Celery itself publishes one of each kind into nothing, and that is a form from then on.
+"""Celery messages of our jobs without its cost: Celery itself publishes one of each kind into nothing, and that is a form from then on.
 
 `send_task` takes 400 µs, because it builds options, entities and a Redis client anew for each message; filling in a form takes 10.  What
 changes from message to message is the job's id, the id in its arguments and the delivery tag; all else is whatever this version of Celery

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from typing import Any
 
 from flask import Flask, Response, g, request
 from flask_openapi3.blueprint import APIBlueprint
@@ -77,9 +78,14 @@ def _parts(settings: Settings, ledger: Ledger) -> Parts:
     )
 
 
+def header_bytes(environ: dict[str, Any]) -> int:
+    """Bytes of the names and values of a WSGI environment's headers, `HTTP_` left out; the two of the body are bounded elsewhere."""
+    return sum(len(name) - 5 + len(value) for name, value in environ.items() if name.startswith("HTTP_"))
+
+
 def _begin() -> None:
     g.began = time.monotonic()
-    if sum(len(name) + len(value) for name, value in request.headers) > MAX_HEADER_BYTES:
+    if header_bytes(request.environ) > MAX_HEADER_BYTES:
         raise RequestHeaderFieldsTooLarge(f"the headers are larger than {MAX_HEADER_BYTES} bytes together")
     if sent := client_request_id(request.headers.get("X-Request-Id", "")):
         g.request_id = sent

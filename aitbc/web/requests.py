@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from flask import Request, g
+from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -21,17 +21,19 @@ _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 class ApiRequest(Request):
     """A request whose `get_json` (which the validation calls) follows our rules."""
 
+    _body: dict[str, Any] | None = None
+
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002 - Flask's signature
         """The body as a dict; no body is an empty one. Raises BadRequest, Invalid, RequestEntityTooLarge."""
-        if "body" not in g:
+        if self._body is None:
             try:
-                raw = self.get_data()
+                raw = self.get_data(cache=False)
             except ParseException:
                 raise BadRequest("the chunks of the body are malformed") from None
             if self.max_content_length is not None and len(raw) >= self.max_content_length:
                 raise RequestEntityTooLarge
-            g.body = read_object(raw)
-        return g.body
+            self._body = read_object(raw)
+        return self._body
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
