@@ -30,12 +30,11 @@ SERVERS: dict[str, tuple[list[str], int]] = {
     "Flask + apply_async, gthread 4": ([*GTHREAD, "4", *HAND], 0),
     "Flask + apply_async, gthread 16": ([*GTHREAD, "16", *HAND], 0),
     "Flask + apply_async, sync": (["-k", "sync", *HAND], 0),
-    "submit, ours": (OURS, 0),
-    "submit, gevent": (["-k", "gevent", *OURS], 0),
+    "submit, gevent": (OURS, 0),
     "submit, gthread 4": ([*GTHREAD, "4", *OURS], 0),
     "submit, gthread 16": ([*GTHREAD, "16", *OURS], 0),
     "submit, sync": (["-k", "sync", *OURS], 0),
-    "batch of 100, ours": (OURS, 100),
+    "batch of 100, gevent": (OURS, 100),
 }
 """Name → gunicorn's arguments, tasks a batch (0: single submits)."""
 

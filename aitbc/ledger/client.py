@@ -11,6 +11,7 @@ from aitbc.ledger.convoy import Convoy
 from aitbc.ledger.keys import BY_NAME
 from aitbc.ledger.replicas import REFUSED, Fence
 from aitbc.ledger.step import Step, text
+from aitbc.ledger.tasks import SUBMIT_FIELDS
 from aitbc.settings import Settings
 
 T = TypeVar("T")
@@ -78,9 +79,9 @@ class Ledger:
         value = step.parse(reply)
         if not copied and step.script in REFUSED:
             wanted = f"AITBC_LEDGER_REPLICAS={self._fence.replicas} replicas"
-            raise TryLater(
-                f"task {step.args[0]!s} is recorded, but not on {wanted}: a failover could lose it; safe to repeat with this task_id"
-            )
+            many = len(step.args) // SUBMIT_FIELDS
+            what, its = (f"task {step.args[0]!s} is", "this task_id") if many == 1 else (f"{many} tasks are", "the same task_ids")
+            raise TryLater(f"{what} recorded, but not on {wanted}: a failover could lose what is not; safe to repeat with {its}")
         return value
 
     def ping(self) -> None:

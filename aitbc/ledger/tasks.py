@@ -52,6 +52,8 @@ class TaskFilter:
     agent_id: str | None = None
 
 
+SUBMIT_FIELDS = 18
+"""Arguments of a submit: those of a task and its job."""
 SUBMITS = 50
 """Tasks a script: it holds Redis for about 3 ms."""
 

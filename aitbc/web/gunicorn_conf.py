@@ -19,7 +19,7 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory for gunicorn's own
 
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.api_workers
-worker_class = "aitbc.web.gunicorn_worker.Worker"
+worker_class = "gevent"
 worker_connections = _settings.held_requests + 2000  # so that held requests never keep a heartbeat out
 worker_tmp_dir = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
 keepalive = 30

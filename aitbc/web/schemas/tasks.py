@@ -96,6 +96,12 @@ class Submit(Body):
         return self
 
 
+class SubmitBatch(Body):
+    """POST /tasks/submit/batch: each task as the body of a submit, checked one by one."""
+
+    tasks: Annotated[list[Any], Field(min_length=1, max_length=1000)]
+
+
 class WaitQuery(Query):
     """GET /tasks/{id}: seconds to wait for its end."""
 
