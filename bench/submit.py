@@ -33,6 +33,7 @@ SERVERS: dict[str, tuple[list[str], int]] = {
     "submit, gevent": (OURS, 0),
     "submit, gthread 4": ([*GTHREAD, "4", *OURS], 0),
     "submit, gthread 16": ([*GTHREAD, "16", *OURS], 0),
+    "submit, gthread 1064": ([*GTHREAD, "1064", *OURS], 0),
     "submit, sync": (["-k", "sync", *OURS], 0),
     "batch of 100, gevent": (OURS, 100),
 }

@@ -28,7 +28,7 @@ class _Nowhere(virtual.Channel):
 
     def _put(self, queue: str, message: dict[str, Any], **_options: Any) -> None:
         del queue
-        _Nowhere.message = message
+        self.message = message
 
     def _size(self, queue: str) -> int:
         del queue
@@ -64,7 +64,7 @@ def _form(name: str, queue: str, subject: str, names: tuple[str, ...], rest: tup
     with Connection(transport=_Void) as nowhere:
         producer = app.amqp.Producer(nowhere, auto_declare=False)
         send(name, ID, queue, {key: given[key] for key in names}, producer=producer)
-        message = _Nowhere.message
+        message: dict[str, Any] = nowhere.default_channel.message
     body = base64.b64decode(message["body"]).decode()
     envelope = dumps({**message, "body": BODY}).replace("%", "%%")
     for place in (ID, SUBJECT, TAG, BODY):
