@@ -64,7 +64,8 @@ def _form(name: str, queue: str, subject: str, names: tuple[str, ...], rest: tup
     with Connection(transport=_Void) as nowhere:
         producer = app.amqp.Producer(nowhere, auto_declare=False)
         send(name, ID, queue, {key: given[key] for key in names}, producer=producer)
-        message: dict[str, Any] = nowhere.default_channel.message
+        channel: Any = nowhere.default_channel
+        message = channel.message
     body = base64.b64decode(message["body"]).decode()
     envelope = dumps({**message, "body": BODY}).replace("%", "%%")
     for place in (ID, SUBJECT, TAG, BODY):
