@@ -87,7 +87,7 @@ class Bench:
             url = f"http://127.0.0.1:{self.ports[n % 4]}"
             ledger.run(agents.register(Registration(f"agent-{n}", AgentType.WORKER, endpoints={"http": url}, max_concurrency=slots)))
         code = "import sys\nfrom aitbc.model.priority import Priority\nfrom aitbc.tasks import enqueue\n"
-        code += f"[enqueue.route(f't{{n}}', Priority.NORMAL) for n in range({N})]"
+        code += f"enqueue.route([(f't{{n}}', Priority.NORMAL) for n in range({N})])"
         for n in range(N):
             data = '{"x":"' + "y" * 80 + '"}'
             ledger.run(tasks.submit(NewTask(f"t{n}", data, Priority.NORMAL, "normal", Requirements(), f"{n:064x}")))

@@ -134,6 +134,9 @@ SUBMITS_AND_SWEEPS = (
     _lua("a new agent is registered in a full Redis", "register", "if old then pass_when_full() end", "pass_when_full()"),
     _lua("one signature too many", "signature", "call('ZCARD', SIGS) < MAX_SIGS", "call('ZCARD', SIGS) <= MAX_SIGS"),
     _lua("a repeat does not publish again", "submit", "before.state == 'queued' and 1 or 0", "0"),
+    _lua("a submit pushes no job and wants none", "submit", "pushed(queue, job) and 0 or 1", "0"),
+    _lua("a full Redis takes no job", "push", "pass_when_full()\n"),
+    _lua("a queue that is something else stops a submit half way", "submit", "redis.pcall", "call"),
     _lua("a signature's live tasks are never fewer", "lifecycle", "call('HINCRBY', SIG .. T.sig, 'live', -1)"),
     _lua(
         "a granted lease is never handed back",

@@ -24,7 +24,7 @@ SECONDS_EACH = 120.0
 BASELINE = Mutant("(none: the product as it is)", f"{LUA}read_task.lua", "--", "--")
 COPIED = ("aitbc", "tests", "docs", "bench", "setup.cfg", "pyproject.toml", "celeryconfig.py")
 SLOW = "tests/integration/ledger/test_limits.py::test_ten_thousand_slots_meet_a_hundred_thousand_waiting_tasks"
-CLIENTS = ("test_pipeline.py", "test_clients.py")
+CLIENTS = ("test_pipeline.py", "test_clients.py", "test_convoy.py")
 """Tests of how scripts are sent, not of what they do."""
 ELSEWHERE = {
     "dispatch": ["tests/unit/dispatch/test_outcome.py"],

@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -21,6 +21,8 @@ _COLUMNS = {
     "error": "error.code",
 }
 _FOR_EVER = math.inf
+BATCH = 1000
+"""Tasks that the API takes in one call."""
 _PRIORITY = click.Choice([str(p) for p in PRIORITIES], case_sensitive=False)
 
 
@@ -85,6 +87,19 @@ def submit(
         return
     say(f"task {task_id} is submitted")
     _show_end(speaker.tasks.wait(task_id, None if wait == _FOR_EVER else wait))
+
+
+@tasks.command("submit-batch")
+@click.argument("lines", metavar="FILE|-", type=click.File(encoding="utf-8"))
+def submit_batch(lines: TextIO) -> None:
+    """Submit a task a line, each a JSON object as POST /tasks/submit takes it. Exit 1 when one was refused; the others are accepted."""
+    bodies = [_object(line) for line in lines if line.strip()]
+    speaker, results = client(), []
+    for at in range(0, len(bodies), BATCH):
+        results += speaker.tasks.submit_batch(bodies[at : at + BATCH])["results"]
+    show_list({"results": results, "count": len(results)}, "results", {"task": "task_id", "status": "status", "error": "detail"})
+    if any(result["status"] != "success" for result in results):
+        click.get_current_context().exit(TASK_FAILED)
 
 
 @tasks.command()

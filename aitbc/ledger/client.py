@@ -7,9 +7,11 @@ import redis
 
 from aitbc.errors import Full, LedgerAway, TryLater
 from aitbc.ledger import connection, scripts
+from aitbc.ledger.convoy import Convoy
 from aitbc.ledger.keys import BY_NAME
 from aitbc.ledger.replicas import REFUSED, Fence
 from aitbc.ledger.step import Step, text
+from aitbc.ledger.tasks import SUBMIT_FIELDS
 from aitbc.settings import Settings
 
 T = TypeVar("T")
@@ -27,6 +29,7 @@ class Ledger:
         """Connect lazily. `offset`: see scripts.load (tests)."""
         self.settings = settings
         self.redis = connection.blocking(settings.redis_url, connections)
+        self._convoy = Convoy(self.redis)
         self._scripts = scripts.load(settings, offset)
         self._fence = Fence(settings.ledger_replicas)
 
@@ -63,7 +66,7 @@ class Ledger:
     def _send(self, step: Step[Any], command: str, body: str) -> tuple[Any, bool]:
         call, client = (command, body, 0, *step.args), cast("Any", self.redis)  # untyped in redis-py
         if not self._fence.holds(step.script):
-            return client.execute_command(*call), True
+            return self._convoy.call(*call), True
         with client.pipeline(transaction=False) as batch:
             for one in (call, *self._fence.commands(patient=True)):
                 batch.execute_command(*one)
@@ -76,9 +79,9 @@ class Ledger:
         value = step.parse(reply)
         if not copied and step.script in REFUSED:
             wanted = f"AITBC_LEDGER_REPLICAS={self._fence.replicas} replicas"
-            raise TryLater(
-                f"task {step.args[0]!s} is recorded, but not on {wanted}: a failover could lose it; safe to repeat with this task_id"
-            )
+            many = len(step.args) // SUBMIT_FIELDS
+            what, its = (f"task {step.args[0]!s} is", "this task_id") if many == 1 else (f"{many} tasks are", "the same task_ids")
+            raise TryLater(f"{what} recorded, but not on {wanted}: a failover could lose what is not; safe to repeat with {its}")
         return value
 
     def ping(self) -> None:

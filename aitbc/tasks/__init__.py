@@ -3,6 +3,7 @@
 app.py        the Celery app
 queues.py     the ten queues
 enqueue.py    publish jobs (the API and the workers)
+messages.py   their messages, made without Celery's cost
 jobs.py       the Celery tasks `route` and `dispatch`
 attempts.py   carry out an attempt: POST, finish, and on to the next one that this granted
 node.py       this worker process: its id, its two clients, the leases it holds

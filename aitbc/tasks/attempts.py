@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 
-from aitbc.ledger import leases, tasks
+from aitbc.ledger import jobs, leases, tasks
 from aitbc.ledger.leases import Ended
 from aitbc.model.lease import Attempt, Grant, new_token, token_hash
 from aitbc.model.outcome import Accepted, AgentSays, Outcome, Verdict
@@ -85,13 +85,18 @@ async def _renew(here: Node, attempt: Attempt, token: str) -> None:
 
 
 async def publish(grants: list[Grant]) -> None:
-    """Jobs for grants that this worker does not run itself; in a thread, as publishing blocks.
+    """Jobs for grants that this worker does not run itself: pushed with its other calls where the ledger's Redis is the broker.
 
-    While the broker is away this worker does run them, as far as it has room: the ledger's sweep alone keeps the work going.
+    Elsewhere they are published in a thread, as that blocks; and while that broker is away this worker runs them itself, as far as it has
+    room: the ledger's sweep alone keeps the work going.
     """
     if not grants:
         return
     reached("grants.unpublished")
+    here = node()
+    if enqueue.beside(here.settings.redis_url):
+        await here.ledger.run(jobs.push(enqueue.jobs_of(grants)))
+        return
     for grant in await asyncio.to_thread(enqueue.dispatch, grants):
         if stopping() or not room():
             break

@@ -6,6 +6,7 @@ Rooms write to `logging.getLogger(__name__)`; only this module knows structlog.
 import logging
 import sys
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import TextIO
 
 import structlog
@@ -16,6 +17,10 @@ SECRET_NAMES = ("authorization", "token", "secret", "api_key", "apikey", "passwo
 
 REDACTED = "[redacted]"
 LEVELS = ("debug", "info", "warning", "error")
+NOTHING: Mapping[str, str] = {}
+
+_bound: ContextVar[Mapping[str, str]] = ContextVar("bound", default=NOTHING)
+"""What `bind` added. One variable and not structlog's one a field: it is set and cleared at every request."""
 
 
 def configure(level: str = "info", *, json: bool = True, stream: TextIO | None = None) -> None:
@@ -41,12 +46,12 @@ def configure(level: str = "info", *, json: bool = True, stream: TextIO | None =
 
 def bind(**fields: str) -> None:
     """Add fields (`request_id`, `task_id`) to every line of this request, greenlet or coroutine from now on."""
-    structlog.contextvars.bind_contextvars(**fields)
+    _bound.set({**_bound.get(), **fields})
 
 
 def unbind() -> None:
     """Forget what `bind` added."""
-    structlog.contextvars.clear_contextvars()
+    _bound.set(NOTHING)
 
 
 def redact(value: object, name: str = "") -> object:
@@ -64,6 +69,10 @@ def _redact(value: object, name: str, depth: int) -> object:
     return value
 
 
+def _merge_bound(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {**_bound.get(), **event}
+
+
 def _redact_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Redact fields; `_record` and the like are structlog's own."""
     return {key: value if key.startswith("_") else redact(value, key) for key, value in event.items()}
@@ -71,7 +80,7 @@ def _redact_line(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 
 def _shared() -> list[Processor]:
     return [
-        structlog.contextvars.merge_contextvars,
+        _merge_bound,
         structlog.stdlib.ExtraAdder(),
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,

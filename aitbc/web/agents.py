@@ -9,9 +9,8 @@ from aitbc.errors import Invalid
 from aitbc.ledger import agents as steps
 from aitbc.ledger.step import Step
 from aitbc.model.agent import AgentQuery
-from aitbc.tasks import enqueue
 from aitbc.telemetry.steps import reached
-from aitbc.web import answers
+from aitbc.web import answers, jobs
 from aitbc.web.answers import Answer
 from aitbc.web.parts import parts, run
 from aitbc.web.schemas.agents import AgentPageQuery, CapabilityPath, Discover, Heartbeat, Register, ServicePath, Status
@@ -28,7 +27,7 @@ def register(body: Register) -> Answer:
     reached("register")
     done = run(steps.register(body.as_registration(_sealed(body))))
     reached("register.stored")
-    enqueue.dispatch(done.grants)
+    jobs.dispatch(done.grants)
     return {
         "status": "success",
         "message": f"Agent {body.agent_id} registered successfully",
@@ -68,7 +67,7 @@ def set_status(path: AgentPath, body: Status) -> Answer:
 def heartbeat(path: AgentPath, body: Heartbeat) -> Answer:
     """A sign of life; the answer says what the agent should stop."""
     heard = run(steps.heartbeat(path.agent_id, body.load_metrics, body.leases))
-    enqueue.dispatch(heard.grants)
+    jobs.dispatch(heard.grants)
     return {
         "status": "success",
         "message": f"Heartbeat of agent {path.agent_id} received",
@@ -126,7 +125,7 @@ def _sealed(body: Register) -> str:
 def _changed(agent_id: str, step: Step[steps.StatusChanged]) -> Answer:
     """Run a change of status and say what it came to."""
     done = run(step)
-    enqueue.dispatch(done.grants)
+    jobs.dispatch(done.grants)
     return answers.success(
         message=f"Agent {agent_id} is {done.status}", agent_id=agent_id, new_status=done.status, updated_at=done.updated_at
     )

@@ -1,5 +1,6 @@
 """What goes out: the success body, times, and agents and tasks as the API shows them."""
 
+import json
 import uuid
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,8 +18,12 @@ Answer = dict[str, Any]
 class Json(DefaultJSONProvider):
     """Fields in the order in which they are written; no blanks. ASCII only, so that whatever an agent answered can be written."""
 
-    sort_keys = False
-    compact = True
+    def dumps(self, obj: Any, **_options: Any) -> str:
+        """One encoder for all answers: `json.dumps` with options makes one each time."""
+        return _encoder.encode(obj)
+
+
+_encoder = json.JSONEncoder(separators=(",", ":"), default=DefaultJSONProvider.default)
 
 
 def now() -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from typing import Any
 
 from flask import Flask, Response, g, request
 from flask_openapi3.blueprint import APIBlueprint
@@ -15,11 +16,11 @@ from aitbc.dispatch.signing import SecretBox
 from aitbc.ledger.client import Ledger
 from aitbc.settings import Settings
 from aitbc.telemetry import logs
-from aitbc.web import agents, balancer, callbacks, dead, problems, queues, service, tasks
+from aitbc.web import agents, balancer, batch, callbacks, dead, problems, queues, service, tasks
 from aitbc.web.answers import Json, request_id
 from aitbc.web.held import Held
 from aitbc.web.parts import KEY, Parts
-from aitbc.web.requests import ApiRequest, client_request_id
+from aitbc.web.requests import BATCH_BODIES, BATCHES, ApiRequest, client_request_id
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ MAX_HEADER_BYTES = 65_536
 BLUEPRINTS: tuple[APIBlueprint, ...] = (
     agents.blueprint,
     tasks.blueprint,
+    batch.blueprint,
     callbacks.blueprint,
     queues.blueprint,
     dead.blueprint,
@@ -77,9 +79,16 @@ def _parts(settings: Settings, ledger: Ledger) -> Parts:
     )
 
 
+def header_bytes(environ: dict[str, Any]) -> int:
+    """Bytes of the names and values of a WSGI environment's headers, `HTTP_` left out; the two of the body are bounded elsewhere."""
+    return sum(len(name) - 5 + len(value) for name, value in environ.items() if name.startswith("HTTP_"))
+
+
 def _begin() -> None:
     g.began = time.monotonic()
-    if sum(len(name) + len(value) for name, value in request.headers) > MAX_HEADER_BYTES:
+    if request.endpoint in BATCHES and request.max_content_length is not None:
+        request.max_content_length = (request.max_content_length - 1) * BATCH_BODIES + 1
+    if header_bytes(request.environ) > MAX_HEADER_BYTES:
         raise RequestHeaderFieldsTooLarge(f"the headers are larger than {MAX_HEADER_BYTES} bytes together")
     if sent := client_request_id(request.headers.get("X-Request-Id", "")):
         g.request_id = sent

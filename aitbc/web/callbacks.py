@@ -10,9 +10,9 @@ from aitbc.ledger import tasks
 from aitbc.model.lease import token_hash
 from aitbc.model.outcome import Outcome, Verdict
 from aitbc.model.task import ErrorCode
-from aitbc.tasks import enqueue, rows
+from aitbc.tasks import rows
 from aitbc.telemetry.steps import reached
-from aitbc.web import answers
+from aitbc.web import answers, jobs
 from aitbc.web.answers import Answer
 from aitbc.web.parts import run
 from aitbc.web.requests import bearer
@@ -63,7 +63,7 @@ def _end(task_id: str, outcome: Outcome) -> Answer:
     reached("callback")
     done = run(steps.call_back(task_id, _hash(), outcome))
     reached("callback.finished")
-    enqueue.dispatch(done.grants)
+    jobs.dispatch(done.grants)
     rows.ended_by_callback(run(tasks.read(task_id)), done.word, outcome)
     return answers.success(task_id=task_id, state=done.word)
 

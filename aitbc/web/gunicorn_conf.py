@@ -51,7 +51,10 @@ def post_fork(_server: object, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Answer held requests when the process is told to stop, so that it need not be cut off."""
+    """Prepare what the first submit would wait for. Answer held requests when the process is told to stop: it need not be cut off."""
+    from aitbc.tasks import enqueue
+
+    enqueue.prepare(_settings.redis_url)
     threading.Thread(target=_let_go, args=(worker,), name="let-go", daemon=True).start()
 
 

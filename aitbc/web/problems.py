@@ -22,16 +22,34 @@ MAX_FAULTS = 50
 
 def problem(status: int, title: str, detail: str, *, faults: Iterable[Fault] = (), headers: Mapping[str, str] | None = None) -> Response:
     """An error answer. `message` repeats `detail` for older clients."""
-    text = detail if len(detail) <= MAX_DETAIL else detail[:MAX_DETAIL] + "…"
-    body: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": text, "message": text}
-    body["request_id"] = request_id()
-    if errors := [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]:
-        body["errors"] = errors[:MAX_FAULTS]
+    body = {**_told(status, title, detail), "request_id": request_id(), **_listed(faults)}
     return Response(json.dumps(body, separators=(",", ":")), status, headers, content_type=CONTENT_TYPE)
+
+
+def of_one(exc: AitbcError) -> dict[str, object]:
+    """The error of one task of a batch: the same members; `retry_after` (s) in place of the header, no `request_id` of its own."""
+    faults = exc.faults if isinstance(exc, Invalid) else ()
+    later = {"retry_after": exc.retry_after} if isinstance(exc, TryLater) else {}
+    return {**_told(exc.status, exc.title, str(exc)), **_listed(faults), **later}
+
+
+def _told(status: int, title: str, detail: str) -> dict[str, object]:
+    text = detail if len(detail) <= MAX_DETAIL else detail[:MAX_DETAIL] + "…"
+    return {"type": "about:blank", "title": title, "status": status, "detail": text, "message": text}
+
+
+def _listed(faults: Iterable[Fault]) -> dict[str, object]:
+    errors = [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]
+    return {"errors": errors[:MAX_FAULTS]} if errors else {}
 
 
 def of_validation(exc: ValidationError) -> Response:
     """What flask-openapi3 calls for a body, query or path that its schema refuses: a 422 that names each field."""
+    return of_error(invalid(exc))
+
+
+def invalid(exc: ValidationError) -> Invalid:
+    """What a schema refused, in our words."""
     faults = [
         Fault(pointer(error["loc"]), error["msg"].removeprefix("Value error, "))
         for error in exc.errors(include_url=False, include_context=False, include_input=False)
@@ -39,7 +57,7 @@ def of_validation(exc: ValidationError) -> Response:
     first = faults[0]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     name = first.pointer.removeprefix("/").replace("/", ".")
-    return of_error(Invalid(f"{name}: {first.detail}{more}" if name else first.detail, faults))
+    return Invalid(f"{name}: {first.detail}{more}" if name else first.detail, faults)
 
 
 def pointer(place: Iterable[str | int]) -> str:

@@ -8,8 +8,7 @@ from pydantic import BaseModel
 from aitbc.ledger import queues as steps
 from aitbc.ledger import tasks
 from aitbc.model.priority import Priority
-from aitbc.tasks import enqueue
-from aitbc.web import answers
+from aitbc.web import answers, jobs
 from aitbc.web.answers import Answer
 from aitbc.web.parts import run
 
@@ -60,7 +59,7 @@ def pause(path: QueuePath) -> Answer:
     """No new grants; running work goes on."""
     queue = path.queue
     grants = run(steps.pause(queue))
-    enqueue.dispatch(grants)
+    jobs.dispatch(grants)
     return answers.success(priority=queue, paused=True)
 
 
@@ -69,5 +68,5 @@ def resume(path: QueuePath) -> Answer:
     """Grants again, at once."""
     queue = path.queue
     grants = run(steps.resume(queue))
-    enqueue.dispatch(grants)
+    jobs.dispatch(grants)
     return answers.success(priority=queue, paused=False)

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from flask import Request, g
+from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -12,6 +12,10 @@ from aitbc.errors import BadRequest, Invalid
 
 MAX_DEPTH = 64
 """Levels of nesting of a body, itself the first."""
+BATCHES = frozenset({"batch.submit_batch", "v1-batch.submit_batch"})
+"""Endpoints whose bodies hold many bodies."""
+BATCH_BODIES = 16
+"""A batch may be so many times as large as one body."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -21,35 +25,49 @@ _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 class ApiRequest(Request):
     """A request whose `get_json` (which the validation calls) follows our rules."""
 
+    _body: dict[str, Any] | None = None
+
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002 - Flask's signature
         """The body as a dict; no body is an empty one. Raises BadRequest, Invalid, RequestEntityTooLarge."""
-        if "body" not in g:
+        if self._body is None:
             try:
-                raw = self.get_data()
+                raw = self.get_data(cache=False)
             except ParseException:
                 raise BadRequest("the chunks of the body are malformed") from None
             if self.max_content_length is not None and len(raw) >= self.max_content_length:
                 raise RequestEntityTooLarge
-            g.body = read_object(raw)
-        return g.body
+            self._body = read_object(raw, None if self.endpoint in BATCHES else MAX_DEPTH)
+        return self._body
 
 
-def read_object(raw: bytes) -> dict[str, Any]:
-    """Parse a body.
+def read_object(raw: bytes, levels: int | None = MAX_DEPTH) -> dict[str, Any]:
+    """Parse a body. `levels`: of nesting that it may have; None: each of its parts will be asked for its own.
 
     Raises BadRequest (cannot be read as JSON, or holds what JSON cannot: NaN, half of a surrogate pair, a number past all bounds, more
-    than 64 levels), Invalid (JSON, but no object).
+    levels), Invalid (JSON, but no object).
     """
     if not raw.strip():
         return {}
     value = _parse(raw)
-    if not isinstance(value, dict):
-        raise Invalid(f"the body must be a JSON object, and it is {_kind(value)}")
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth(value) > MAX_DEPTH:
-        raise BadRequest(f"the body is nested deeper than {MAX_DEPTH} levels")
+    found = an_object(value)
+    if levels is not None and raw.count(b"[") + raw.count(b"{") > levels:
+        refuse_deep(value)
     if _SURROGATE.search(raw):
         _refuse_lone_surrogates(value)
+    return found
+
+
+def an_object(value: Any) -> dict[str, Any]:
+    """A body, or one of a batch. Raises Invalid."""
+    if not isinstance(value, dict):
+        raise Invalid(f"the body must be a JSON object, and it is {_kind(value)}")
     return value
+
+
+def refuse_deep(value: Any) -> None:
+    """Raises BadRequest for a body of more than 64 levels."""
+    if depth(value) > MAX_DEPTH:
+        raise BadRequest(f"the body is nested deeper than {MAX_DEPTH} levels")
 
 
 def depth(value: object) -> int:

@@ -11,12 +11,12 @@ from flask_openapi3.blueprint import APIBlueprint
 from aitbc.errors import Full
 from aitbc.ledger import tasks as steps
 from aitbc.ledger.redis_state import look
+from aitbc.ledger.tasks import Submitted
 from aitbc.model.priority import Priority
 from aitbc.model.requirements import Requirements
 from aitbc.model.task import NewTask, Task
-from aitbc.tasks import enqueue
 from aitbc.telemetry.steps import reached
-from aitbc.web import answers
+from aitbc.web import answers, jobs
 from aitbc.web.answers import Answer
 from aitbc.web.parts import parts, run
 from aitbc.web.requests import idempotency_key
@@ -33,20 +33,14 @@ FULL_SHARE = 0.8
 def submit(body: Submit) -> Response:
     """Accept a task. From this answer on it is not lost."""
     task = new_task(body, digest(request.get_json()), idempotency_key(request.headers.get("Idempotency-Key")))
-    _refuse_when_full()
+    refuse_when_full()
     reached("submit")
-    done = run(steps.submit(task))
+    done = run(steps.submit(task, jobs.of(task.task_id, task.priority)))
     reached("submit.stored")
     if done.publish:
-        enqueue.route(done.task_id, task.priority)
+        jobs.route([(done.task_id, task.priority)])
     reached("submit.published")
-    response = jsonify(
-        status="success",
-        message="Task submitted successfully",
-        task_id=done.task_id,
-        priority=body.priority,
-        submitted_at=done.submitted_at,
-    )
+    response = jsonify(accepted(done, body))
     response.headers["Location"] = f"/tasks/{done.task_id}"
     return response
 
@@ -75,7 +69,7 @@ def page(query: TaskPageQuery) -> Answer:
 def cancel(path: TaskPath) -> Answer:
     """Final at once for the record, best effort for the agent; an ended task stays as it is."""
     done = run(steps.cancel(path.task_id))
-    enqueue.dispatch(done.grants)
+    jobs.dispatch(done.grants)
     return answers.success(task_id=path.task_id, state=done.state)
 
 
@@ -106,6 +100,17 @@ def new_task(body: Submit, body_digest: str, key: str) -> NewTask:
     )
 
 
+def accepted(done: Submitted, body: Submit) -> Answer:
+    """The answer to a submit."""
+    return {
+        "status": "success",
+        "message": "Task submitted successfully",
+        "task_id": done.task_id,
+        "priority": body.priority,
+        "submitted_at": done.submitted_at,
+    }
+
+
 def digest(body: object) -> str:
     """SHA-256 of a body in canonical form: the same whatever the order of its keys and its blanks."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -115,11 +120,12 @@ def reopen(task: Task, key: str) -> str:
     """Retry a task by hand and publish what that grants; its new state. Raises Conflict, Full."""
     requirements = Requirements.from_json(json.dumps(task.requirements))
     done = run(steps.retry(task.task_id, key, requirements))
-    enqueue.dispatch(done.grants)
+    jobs.dispatch(done.grants)
     return done.state.value
 
 
-def _refuse_when_full() -> None:
+def refuse_when_full() -> None:
+    """Raises Full when Redis has no room for a new task beside those that were accepted."""
     if look(parts().ledger).memory_share >= FULL_SHARE:
         raise Full(
             "Redis' memory is 80 % full: nothing was stored; let tasks end, keep ended ones for less time"

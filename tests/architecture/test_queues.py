@@ -42,9 +42,9 @@ def config():
 def sent(monkeypatch):
     """Queue names to which `enqueue` publishes when it is asked for everything it can do."""
     names = []
-    monkeypatch.setattr(enqueue, "_publish", lambda _name, _job_id, *, queue, **_kwargs: names.append(queue))
+    monkeypatch.setattr(enqueue, "_publish", lambda jobs: names.extend(queue for _name, queue, *_ in jobs) or len(jobs))
     for priority in PRIORITIES:
-        enqueue.route("t", priority)
+        enqueue.route([("t", priority)])
         enqueue.dispatch([Grant("t:1", priority)])
     return names
 

@@ -59,6 +59,7 @@ def test_every_call_is_in_the_table(app, client):
         "POST /agents/register",
         "POST /agents/discover",
         "POST /tasks/submit",
+        "POST /tasks/submit/batch",
         "GET /tasks/status",
         "GET /health",
         "GET /ready",

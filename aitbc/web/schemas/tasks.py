@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from aitbc.ledger.tasks import TaskFilter
 from aitbc.model.agent import AgentType
 from aitbc.model.priority import Priority
-from aitbc.model.requirements import Requirements
+from aitbc.model.requirements import Requirements, index_terms
 from aitbc.model.task import TaskState
 from aitbc.web.schemas.base import Body, ChosenId, Flag, Integer, Number, Query, Share, Terms, chosen_id
 
@@ -47,7 +47,7 @@ class RequirementsBody(Body):
 
     @model_validator(mode="after")
     def _few_terms(self) -> "RequirementsBody":
-        if len(self.as_requirements().signature.terms.split("\n")) > MAX_TERMS:
+        if len(index_terms(self.agent_type, self.capabilities, self.services, self.tags)) > MAX_TERMS:
             raise ValueError(f"at most {MAX_TERMS} different terms (type, capabilities, services and tags together)")
         return self
 
@@ -94,6 +94,12 @@ class Submit(Body):
             except ValueError as exc:
                 raise ValueError(f"task_data.task_id: {exc}") from None
         return self
+
+
+class SubmitBatch(Body):
+    """POST /tasks/submit/batch: each task as the body of a submit, checked one by one."""
+
+    tasks: Annotated[list[Any], Field(min_length=1, max_length=1000)]
 
 
 class WaitQuery(Query):

@@ -138,6 +138,24 @@ def test_tasks_submit_from_stdin(coordinator, run):
     assert coordinator.calls[0][2] == {"task_data": {"n": 2}, "priority": "normal"}
 
 
+def test_tasks_submit_batch(coordinator, run):
+    accepted, refused = {"status": "success", "task_id": "t1"}, {"status": 400, "detail": "Invalid priority: soon"}
+    coordinator.on("POST", "/tasks/submit/batch", (200, {"results": [accepted, refused]}))
+    result = run("tasks", "submit-batch", "-", stdin='{"task_data": {}}\n\n{"task_data": {}, "priority": "soon"}\n')
+    assert coordinator.calls[0][2] == {"tasks": [{"task_data": {}}, {"task_data": {}, "priority": "soon"}]}
+    assert [line.split() for line in result.stdout.splitlines()[1:]] == [
+        ["t1", "success", "-"],
+        ["-", "400", "Invalid", "priority:", "soon"],
+    ]
+    assert result.exit_code == 1
+
+
+def test_a_batch_of_more_than_a_thousand_lines_goes_in_several_calls(coordinator, run):
+    coordinator.on("POST", "/tasks/submit/batch", (200, {"results": [{"status": "success", "task_id": "t"}]}))
+    assert run("tasks", "submit-batch", "-", stdin='{"task_data": {}}\n' * 1001).exit_code == 0
+    assert [len(body["tasks"]) for _, _, body in coordinator.calls] == [1000, 1]
+
+
 @pytest.mark.parametrize("wait", ["--wait", "--wait=5"])
 def test_submit_and_wait(coordinator, run, wait):
     coordinator.on("POST", "/tasks/submit", (200, {"task_id": "t1"}))

@@ -4,12 +4,13 @@ import base64
 
 import pytest
 
-from aitbc.errors import Invalid, NotFound
+from aitbc.errors import Conflict, Full, Invalid, NotFound
 from aitbc.ledger import agents, leases, queues, scripts, step, sweep, tasks, workers
 from aitbc.ledger.keys import BY_NAME, KEYS, lua_constants
 from aitbc.ledger.strategy import DEFAULT, STRATEGIES
 from aitbc.ledger.tasks import TaskFilter
 from aitbc.model.agent import AgentQuery, AgentType, Registration
+from aitbc.model.job import Job
 from aitbc.model.lease import Grant
 from aitbc.model.outcome import AgentSays, Outcome, Verdict
 from aitbc.model.priority import Priority
@@ -43,10 +44,19 @@ def test_a_submit():
     task = NewTask("t", "{}", Priority.HIGH, "HIGH", Requirements(), "d", run_timeout=1.5, delay=2, idempotent=True)
     sent = tasks.submit(task)
     assert sent.script == "submit"
-    assert sent.args == ("t", "d", 2, "HIGH", "any", "", 0, "{}", "{}", 3, 1500000, 0, 2000000, 0, "", "1")
-    assert sent.parse([b"created", b"t", 1000000, 1]) == tasks.Submitted(
+    assert sent.args == ("t", "d", 2, "HIGH", "any", "", 0, "{}", "{}", 3, 1500000, 0, 2000000, 0, "", "1", "", "")
+    assert sent.parse([[b"created", b"t", 1000000, 1]]) == tasks.Submitted(
         "t", "1970-01-01T00:00:01.000000+00:00", created=True, publish=True
     )
+
+
+def test_a_submit_with_its_job_and_many():
+    task = NewTask("t", "{}", Priority.HIGH, "HIGH", Requirements(), "d")
+    assert tasks.submit(task, Job("high", b"{}")).args[-2:] == ("high", b"{}")
+    sent = tasks.submit_many([(task, Job("high", b"{}")), (task, None)])
+    assert sent.args == tasks.submit(task, Job("high", b"{}")).args + tasks.submit(task).args
+    created, conflict, full = sent.parse([[b"created", b"t", 1, 0], [b"conflict", b"t", 1, 0], [b"full", b"t", 1, 0]])
+    assert (created.publish, type(conflict), type(full)) == (False, Conflict, Full)
 
 
 def test_an_agents_terms():
