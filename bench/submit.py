@@ -136,7 +136,10 @@ class Bench:
         self.client = redis.Redis.from_url(self.url)
         wait_for(lambda: _listens(port), 10, "Redis")
         self.servers = {name: self.serve(name) for name in names}
-        for name in names:
+
+    def warm_up(self) -> None:
+        """Until each server has imported what it needs."""
+        for name in self.servers:
             wait_for(lambda name=name: _listens(self.servers[name][1]), 30, name)
             while not self.run(name).rate:
                 pass  # it is importing still
@@ -201,6 +204,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(Path(directory), chosen.connections, chosen.seconds, names)
         try:
+            bench.warm_up()
             rounds = [{name: bench.run(name) for name in names} for _ in range(chosen.rounds)]
         finally:
             bench.close()
