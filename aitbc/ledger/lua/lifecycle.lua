@@ -2,12 +2,10 @@
 -- The live lease is part of the task's record (`lease` names it). A begun one leaves a line L{grant} = attempt|agent|token hash|began,
 -- and when it has ended |ended|outcome|http status|error code. `lines` lists the grants whose lines are kept: the first 5 and last 15.
 
-local function line_of(id) return 'L' .. id:match('(%d+)$') end
-
 local function task(t, line)
   local T = get(TASK .. t, 'state', 'sig', 'priority', 'stamp', 'since', 'lease', 'agent', 'attempt', 'first', 'counted', 'crashes',
-    'poisons', 'max_attempts', 'tried', 'queue_timeout', 'granted_at', 'wait', 'worker', 'token', 'async', 'expires', 'deadline', 'cancelling',
-    'instance', 'retries', line or 'L0')
+    'poisons', 'max_attempts', 'run_timeout', 'tried', 'queue_timeout', 'granted_at', 'wait', 'worker', 'token', 'async', 'expires',
+    'deadline', 'cancelling', 'instance', 'retries', 'idempotent', 'lines', line or 'L0')
   T.task = t
   return T
 end
@@ -29,48 +27,10 @@ local function by_token(t, token)
   end
 end
 
--- What the POST needs; aitbc/ledger/leases.py reads it in this order.
-local function needs(id, a, A, T)
-  return {id, tonumber(T.attempt), tonumber(T.deadline), T.deadline - now, T.priority, T.task_data or '', T.requirements or '',
-    tonumber(T.retries or 0), T.idempotent or '', a, A._url or '', A._kind or '', A._secret or ''}
-end
-
-local function keep_line(t, T, number) -- one more line; beyond 20 the sixth goes, with its kept reply
-  local lines = {}
-  for n in (T.lines or ''):gmatch('%d+') do lines[#lines + 1] = n end
-  lines[#lines + 1] = number
-  if #lines > 20 then
-    local old = table.remove(lines, 6)
-    call('HDEL', TASK .. t, 'L' .. old, 'RL' .. old)
-  end
-  return table.concat(lines, ' ')
-end
-
--- Crashes since a task was last found to be poison: that one was the cause of those before, and whoever died beside it is cleared.
-local function crashes_of(T)
-  local n = tonumber(T.crashes or 0)
-  return n > 0 and (T.poisons or '0') == (setting('poisons') or '0') and n or 0
-end
-
-local function is_suspect(T) return crashes_of(T) >= 2 end
-
--- A granted lease of an agent that takes work; what the POST needs, or nil for a suspect beside another in the same worker.
-local function begin(id, worker, token, t, a, A)
-  local T = get(TASK .. t, 'attempt', 'deadline', 'priority', 'task_data', 'requirements', 'retries', 'run_timeout', 'token', 'since', 'lines',
-    'idempotent', 'crashes', 'poisons')
-  if T.token then return needs(id, a, A, T) end -- a repeat
-  if is_suspect(T) and call('HEXISTS', SUSPECTS, worker) == 1 then return end
-  T.attempt, T.deadline = (T.attempt or 0) + 1, now + T.run_timeout
-  call('ZADD', LEASES, T.deadline + SLACK, id)
-  call('HSET', TASK .. t, 'worker', worker, 'token', token, 'attempt', T.attempt, 'expires', T.deadline, 'deadline', T.deadline,
-    'instance', A._instance or '', 'lines', keep_line(t, T, id:match('(%d+)$')),
-    line_of(id), string.format('%d|%s|%s|%.0f', T.attempt, a, token, now))
-  call('SADD', OF_WORKER .. worker, id)
-  call('ZADD', WORKERS, now + WORKER_TTL, worker) -- a worker thought dead is watched again
-  if is_suspect(T) then call('HSET', SUSPECTS, worker, id) end
-  call('HINCRBY', STATS, 'begun', 1)
-  call('HINCRBY', STATS, 'distribution_us', string.format('%.0f', now - (T.since or now)))
-  return needs(id, a, A, T)
+-- A granted lease begins in a step of its own; `by` as in grant.
+local function begin(id, by, t, a, A, T)
+  call('HSET', TASK .. t, begun(id, by, t, a, A, T))
+  return needs(id, t, a, A, T)
 end
 
 -- What the POST needs; or nil and why: gone, begun, refused (by the agent's state), suspect; for the last two the lease too.
@@ -79,17 +39,13 @@ local function try_begin(id, worker, token)
   if not L then return nil, 'gone' end
   local A = agent(L.agent)
   if L.token then
-    if L.token == token and L.worker == worker and not L.cancelling then return begin(id, worker, token, L.task, L.agent, A) end
+    if L.token == token and L.worker == worker and not L.cancelling then return needs(id, L.task, L.agent, A, L) end
     return nil, 'begun'
   end
   if room(A) == 0 then return nil, 'refused', L end
+  if not may_begin(L, worker) then return nil, 'suspect', L end
   call('ZREM', LEASES, id)
-  local answer = begin(id, worker, token, L.task, L.agent, A)
-  if not answer then
-    call('ZADD', LEASES, now, id)
-    return nil, 'suspect', L
-  end
-  return answer
+  return begin(id, {worker = worker, token = token}, L.task, L.agent, A, L)
 end
 
 -- What an ended task takes, about: its record and places in the listings, its data, its result.
@@ -132,7 +88,7 @@ local LOST = {crash = true, lost = true, stopped = true} -- the call was broken 
 local function failed(t, T, how, code, message)
   local counted, crashes = tonumber(T.counted or 0), crashes_of(T)
   if how == 'counted' then counted = counted + 1 elseif how == 'crash' then crashes = crashes + 1 end
-  local most, sends = tonumber(T.max_attempts), (T.attempt or 0) - (T.first or 0)
+  local most, sends = tonumber(T.max_attempts or USUAL_ATTEMPTS), (T.attempt or 0) - (T.first or 0)
   if LOST[how] and most == 1 then how, code = 'final', 'outcome_unknown' end
   if crashes >= MAX_CRASHES then how, code = 'final', 'poison' end
   if how ~= 'final' and sends >= MAX_DISPATCHES then how, code = 'final', 'dispatch_limit' end

@@ -1,8 +1,8 @@
--- Prelude: before every step, after the generated constants (key names, bounds, OFFSET, loads of the strategies).
+-- Prelude: before every step. Words in capitals are key names and bounds: aitbc/ledger/scripts.py writes their values in their place.
 --
 -- Time is the ledger's own, in microseconds. Lua does not roll back: a step reads and checks first; after its first write only commands
 -- that cannot fail. Never use `..` or tostring on a stamp, time or score: Lua prints 14 digits; as an argument of `call` it keeps 17.
-local call, S = redis.call, 1000000
+local call = redis.call
 
 local clock = call('TIME')
 local now = clock[1] * S + clock[2] + OFFSET
