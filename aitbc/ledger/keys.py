@@ -36,7 +36,7 @@ KEYS: tuple[Key, ...] = (
     Key("SIG", "sig:", "hash", "{signature}: terms, health floor, count of live tasks, how far it is built"),
     Key("FLOORS", "sigs:floors", "set", "signatures with a health floor"),
     Key("BUILDING", "sigs:building", "set", "signatures being filled or dropped, in steps"),
-    Key("TASK", "task:", "hash", "{task}: the task, its live lease, a line an attempt (L{grant}), the reply kept for a repeat (RL{grant})"),
+    Key("TASK", "task:", "hash", "{task}: the task, its live lease, a line an attempt (L{grant}), its end kept for a repeat"),
     Key(
         "TASKS", "tasks:", "zset", "{state}: tasks in it: queued, waiting by stamp; scheduled by when due; the others by when they entered"
     ),

@@ -1,9 +1,9 @@
 """The Lua of the steps: one verb a file in lua/, put behind the prelude and the parts that its first line names.
 
-`-- needs: order, agent` in a verb's first line brings those parts, in that order.  Redis makes every function of a script anew at every call,
-and a function pays for each local of the text that it captures: written out whole, that was a quarter of a step's time.  So a script holds
-only the functions that its verb can reach, constants (words in capitals: keys, bounds) stand in it as values, and each part is nested in the
-one before it: `return (function() … end)()`, where what was captured once is handed on.  Nothing else is changed.
+`-- needs: order, agent` in a verb's first line brings those parts, in that order.  Redis makes every function of a script anew at each
+call, and a function pays for each local that it captures: so a script holds only the functions that its verb can reach, constants (words
+in capitals: keys, bounds) stand in it as values, and each part is nested in the one before it, `return (function() … end)()`, where what
+was captured once is handed on.  Nothing else is changed.  Why: docs/decisions/0011-scripts-are-put-together.md.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ PARTS = ("prelude", "order", "agent", "rescore", "signature", "grant", "lifecycl
 
 USUAL_ATTEMPTS = 3
 """`max_attempts` of a task whose record does not say."""
-RECORD_BYTES = 3000
-"""What an ended task takes in Redis besides its data and result, about."""
+RECORD_BYTES = 2000
+"""What an ended task takes in Redis besides its data and result, about (`python -m bench.ledger` measures it)."""
 
 FIXED: dict[str, int] = {
     "S": micros(1),  # scripts count in microseconds

@@ -244,7 +244,7 @@ def _task(reply: list[Any]) -> Task:
 
 
 def _attempt(line: str) -> AttemptRecord:
-    """An attempt's line: number|agent|token hash|began, and when ended |ended|outcome|http status|error code."""
+    """An attempt's line: number|agent|token hash|began, when ended |ended|outcome|http status|error code, then what finish keeps."""
     number, agent, _, began, *end = line.split("|")
-    ended, outcome, http, code = end or ("", "", "", "")
+    ended, outcome, http, code = end[:4] or ("", "", "", "")
     return AttemptRecord(int(number), agent, iso(began), iso_or_none(ended), outcome or None, int(http) if http else None, code or None)

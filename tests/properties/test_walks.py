@@ -39,7 +39,7 @@ def test_the_checker_is_compiled_in(variant):
         ("begin", "  if room(A) == 0 then return nil, 'refused', L end\n", ""),
         ("begin", "    return nil, 'begun'\n", "    return begin(id, worker, token, L.task, L.agent, A)\n"),
         ("cancel", "elseif running then\n", "elseif running then\n  free(id, T)\n"),
-        ("finish", "if not kept then return {'gone'} end", "if true then return {'gone'} end"),
+        ("finish", "if not fields[9] then return {'gone'} end", "if true then return {'gone'} end"),
         ("sweep_match", "want.building == 'drop' or ", ""),
     ],
     ids=[

@@ -6,16 +6,15 @@
 local id, worker, token, verdict, body, code, http, says, pause, digest, spare = unpack(ARGV)
 if not id:find(':', 1, true) then id = by_token(id, token) end
 if not id then return {'unknown'} end
-local T, old = lease(id)
-local t = (T or old).task
+local t, line = id:match('^(.*):'), line_of(id)
+-- What a good end needs of the record; a failure reads the rest.
+local T = get(TASK .. t, 'state', 'sig', 'lease', 'agent', 'worker', 'token', 'async', 'cancelling', 'crashes', 'queue_timeout', line)
 
-local line = line_of(id)
-
-if not T then
-  local kept = call('HGET', TASK .. t, 'R' .. line)
-  if not old[line] or old[line]:match('^[^|]*|[^|]*|([^|]*)') ~= token then return {'unknown'} end
-  if not kept then return {'gone'} end
-  local same, word, list = kept:match('^(%S*) (%S*) ?(.*)$')
+if T.lease ~= id then
+  local fields = fields_of(T[line] or '')
+  if fields[3] ~= token then return {'unknown'} end
+  if not fields[9] then return {'gone'} end
+  local same, word, list = fields[9]:match('^(%S*) (%S*) ?(.*)$')
   if same ~= digest then return {'different'} end
   local grants = {}
   for text in list:gmatch('%S+ %d+ %d+') do grants[#grants + 1] = text end
@@ -31,7 +30,10 @@ local A, running = agent(a), T.state == 'running' -- not when it was cancelled m
 feed(a, A, says, tonumber(pause))
 if verdict ~= 'completed' then call('HINCRBY', STATS, 'attempts_bad', 1)
 elseif not running then call('HINCRBY', STATS, 'completed_in_vain', 1) end
-if running and verdict ~= 'completed' then failed(t, T, verdict, code, body) end
+if running and verdict ~= 'completed' then
+  T = task(t, line)
+  failed(t, T, verdict, code, body)
+end
 if T.state == 'waiting' then
   refresh(a, A)
   place(a, A) -- shown as it is now, before the task may go elsewhere
@@ -41,12 +43,11 @@ end
 settle(a, grants, A, by)
 
 local state = running and verdict == 'completed' and 'completed' or T.state
-local answer = digest .. ' ' .. state .. ' ' .. table.concat(grants, ' ')
-if state == 'completed' then
-  finished(t, T, state, 'result', body, line, closing(T, id, verdict, http, code), 'R' .. line, answer)
+local closed = closing(T, id, verdict, http, code) .. '|' .. digest .. ' ' .. state .. ' ' .. table.concat(grants, ' ')
+if state == 'completed' then finished(t, T, state, 'result', body, line, closed)
 else
-  call('HSET', TASK .. t, line, closing(T, id, verdict, http, code), 'R' .. line, answer)
-  if not running then call('HSET', TASK .. t, 'lease', '') end
+  call('HSET', TASK .. t, line, closed)
+  if not running then drop_lease(t) end
 end
 if by and by.answer then table.remove(grants, 1) end
 return {state, by and by.answer or '', unpack(grants)}

@@ -22,14 +22,14 @@ local function is_suspect(T) return crashes_of(T) >= 2 end
 -- Whether this worker may begin it: it holds one suspect at most.
 local function may_begin(T, worker) return not (is_suspect(T) and call('HEXISTS', SUSPECTS, worker) == 1) end
 
-local function keep_line(t, T, number) -- one more line; beyond 20 the sixth goes, with its kept reply
+local function keep_line(t, T, number) -- one more line; beyond 20 the sixth goes
   if not T.lines then return number end
   local lines = {}
   for n in T.lines:gmatch('%d+') do lines[#lines + 1] = n end
   lines[#lines + 1] = number
   if #lines > 20 then
     local old = table.remove(lines, 6)
-    call('HDEL', TASK .. t, 'L' .. old, 'RL' .. old)
+    call('HDEL', TASK .. t, 'L' .. old)
   end
   return table.concat(lines, ' ')
 end
@@ -42,7 +42,7 @@ local function begun(id, by, t, a, A, T)
   call('ZADD', WORKERS, now + WORKER_TTL, by.worker) -- a worker thought dead is watched again
   if is_suspect(T) then call('HSET', SUSPECTS, by.worker, id) end
   if A._instance then call('HSET', TASK .. t, 'instance', A._instance) end
-  call('HINCRBY', STATS, 'begun', 1)
+  call('HINCRBY', STATS, 'begun', '1')
   call('HINCRBY', STATS, 'distribution_us', math.max(0, now - (T.since or T.stamp or now)))
   local line = line_of(id)
   return 'worker', by.worker, 'token', by.token, 'attempt', T.attempt, 'deadline', T.deadline, 'lines', keep_line(t, T, line:sub(2)),
@@ -67,7 +67,6 @@ local function grant(a, A, t, sig, rank, T, by)
   call('ZREM', TASKS .. T.state, t)
   call('ZADD', TASKS .. 'running', now, t)
   call('SADD', OF_AGENT .. a, id)
-  if T.grants then call('HDEL', TASK .. t, 'worker', 'token', 'async', 'expires', 'cancelling', 'instance', 'granted_at', 'wait') end
   if by and may_begin(T, by.worker) then
     call('HSET', TASK .. t, 'state', 'running', 'agent', a, 'lease', id, 'grants', number, begun(id, by, t, a, A, T))
     by.answer = needs(id, t, a, A, T)

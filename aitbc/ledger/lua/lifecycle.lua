@@ -1,6 +1,6 @@
 -- Lifecycle: how a task's attempt begins, how a task ends, is retried or goes back. After grant.
 -- The live lease is part of the task's record (`lease` names it). A begun one leaves a line L{grant} = attempt|agent|token hash|began,
--- and when it has ended |ended|outcome|http status|error code. `lines` lists the grants whose lines are kept: the first 5 and last 15.
+-- and when it has ended |ended|outcome|http status|error code, and when finish ended it |what a repeat must hear. `lines` lists the grants whose lines are kept: the first 5 and last 15.
 
 local function task(t, line)
   local T = get(TASK .. t, 'state', 'sig', 'priority', 'stamp', 'since', 'lease', 'agent', 'attempt', 'first', 'counted', 'crashes',
@@ -17,13 +17,20 @@ local function lease(id)
   return nil, T
 end
 
+-- An attempt's line as its fields: 3 is the token hash, 9 what a repeat of finish must hear.
+local function fields_of(line)
+  local fields = {}
+  for field in (line .. '|'):gmatch('([^|]*)|') do fields[#fields + 1] = field end
+  return fields
+end
+
 -- The lease that this token holds or held, among the kept attempts of the task; nil when none.
 local function by_token(t, token)
   local T = get(TASK .. t, 'lease', 'token', 'lines')
   if T.lease and T.token == token then return T.lease end
   for number in (T.lines or ''):gmatch('%d+') do
     local line = call('HGET', TASK .. t, 'L' .. number)
-    if line and line:match('^[^|]*|[^|]*|([^|]*)') == token then return t .. ':' .. number end
+    if line and fields_of(line)[3] == token then return t .. ':' .. number end
   end
 end
 
@@ -51,12 +58,18 @@ end
 -- What an ended task takes, about: its record and places in the listings, its data, its result.
 local function kept_bytes(t) return RECORD_BYTES + call('HSTRLEN', TASK .. t, 'task_data') + call('HSTRLEN', TASK .. t, 'result') end
 
+-- Away with what only a live lease needs, and these further fields: half of an ended task's memory.
+local function drop_lease(t, ...)
+  call('HDEL', TASK .. t, 'lease', 'token', 'deadline', 'expires', 'async', 'cancelling', 'instance', 'granted_at', 'wait', ...)
+end
+
 -- The one way into a terminal state. `...`: further fields of the record.
 local function finished(t, T, state, ...)
-  become(t, T.state, state, now, 'ended_at', now, 'lease', '', ...)
-  call('HINCRBY', STATS, state, 1)
+  if not T.keeps_lease then drop_lease(t) end
+  become(t, T.state, state, now, 'ended_at', now, ...)
+  call('HINCRBY', STATS, state, '1')
   call('HINCRBY', STATS, 'kept_bytes', kept_bytes(t))
-  call('HINCRBY', SIG .. T.sig, 'live', -1)
+  call('HINCRBY', SIG .. T.sig, 'live', '-1')
   if T.queue_timeout then call('ZREM', TIMEOUTS, t) end
   call('XADD', EVENTS, 'MAXLEN', '~', KEEP_EVENTS, '*', 't', t, 's', state)
   T.state = state
@@ -67,12 +80,13 @@ local function fail(t, T, code, message) finished(t, T, 'failed', 'error_code', 
 -- Back into the order with its old stamp: match(T.sig) must follow.
 local function again(t, T, delay)
   local was = T.state
+  drop_lease(t, 'worker')
   if delay > 0 then
     T.state = 'scheduled'
-    become(t, was, 'scheduled', now + delay, 'lease', '', 'due', now + delay)
+    become(t, was, 'scheduled', now + delay, 'due', now + delay)
   else
     T.state, T.stamp = 'waiting', T.stamp or new_stamp()
-    become(t, was, 'waiting', T.stamp, 'lease', '', 'stamp', T.stamp, 'since', now)
+    become(t, was, 'waiting', T.stamp, 'stamp', T.stamp, 'since', now)
     enqueue(t, T.sig, T.priority, T.stamp)
   end
 end
@@ -150,7 +164,7 @@ local function broken(id, L, how, code, grants)
   free(id, L)
   call('HINCRBY', STATS, 'attempts_bad', 1)
   call('HSET', TASK .. L.task, line_of(id), closing(L, id, how == 'crash' and 'lost' or how, '', code))
-  if L.state == 'running' then failed(L.task, L, how, code, '') else call('HSET', TASK .. L.task, 'lease', '') end
+  if L.state == 'running' then failed(L.task, L, how, code, '') else drop_lease(L.task) end
   if L.state == 'waiting' then return rematch(L.sig, L.agent, grants) end
   return settle(L.agent, grants)
 end

@@ -9,9 +9,10 @@ local now = clock[1] * S + clock[2] + OFFSET
 
 -- The named fields of a hash as a table; absent and empty ones are nil.
 local function get(key, ...)
-  local values, record = call('HMGET', key, ...), {}
-  for i, name in ipairs({...}) do
-    if values[i] and values[i] ~= '' then record[name] = values[i] end
+  local values, names, record = call('HMGET', key, ...), {...}, {}
+  for i = 1, #names do
+    local value = values[i]
+    if value and value ~= '' then record[names[i]] = value end
   end
   return record
 end

@@ -211,4 +211,6 @@ def new_task(name: str, *, priority: Priority = Priority.NORMAL, needs: Requirem
 
 def of_texts(texts: Mapping[str, str]) -> dict[str, scripts.Script]:
     """Scripts of these texts."""
-    return {name: scripts.Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()) for name, text in texts.items()}
+    return {
+        name: scripts.Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()) for name, text in texts.items()
+    }
