@@ -49,7 +49,7 @@ class Bench:
         self.ledger = Ledger(Settings(redis_url=server.url, max_signatures=300))
         self.redis, self.number = self.ledger.redis, 0
         self.row: dict[str, str] = {}
-        self.redis.flushall()
+        self.redis.flushall(asynchronous=True)
         for script in self.ledger._scripts.values():
             self.redis.script_load(script.text)
         self.needs = [Requirements(capabilities=("z", f"c{n}")) for n in range(signatures)]
@@ -140,9 +140,11 @@ class Bench:
 
 
 def memory(server: RedisServer, count: int = WAITING) -> tuple[float, float]:
-    """Bytes of `used_memory` that a waiting task takes, and a completed one, its places in listings and the order included."""
+    """Bytes of `used_memory` that a waiting task takes, and a completed one, its places in listings and the order included.
+
+    The server must be empty.
+    """
     ledger = Ledger(Settings(redis_url=server.url))
-    ledger.redis.flushall()
 
     def used() -> int:
         found: Any = ledger.redis.info("memory")
@@ -164,15 +166,15 @@ def memory(server: RedisServer, count: int = WAITING) -> tuple[float, float]:
 
 
 def main(counts: list[int]) -> None:
-    print("| agents, signatures of each full one |", " | ".join(COLUMNS), "|")
-    print("|" + "-|" * (len(COLUMNS) + 1))
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(Path(folder))
         try:
+            print("bytes of Redis a task, waiting: {:,.0f}, completed: {:,.0f}\n".format(*memory(server)))
+            print("| agents, signatures of each full one |", " | ".join(COLUMNS), "|")
+            print("|" + "-|" * (len(COLUMNS) + 1))
             for count, signatures in [*((count, 1) for count in counts), (min(counts), 256)]:
                 row = Bench(server, count, signatures).run()
                 print(f"| {count:,}, {signatures} |", " | ".join(row[name] for name in COLUMNS), "|", flush=True)
-            print("bytes of Redis a task, waiting: {:,.0f}, completed: {:,.0f}".format(*memory(server)))
         finally:
             server.close()
 
