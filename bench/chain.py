@@ -90,7 +90,7 @@ class Bench:
         code += f"enqueue.route([(f't{{n}}', Priority.NORMAL) for n in range({N})])"
         for n in range(N):
             data = '{"x":"' + "y" * 80 + '"}'
-            ledger.run(tasks.submit(NewTask(f"t{n}", data, Priority.NORMAL, "normal", Requirements(), f"{n:064x}")))
+            ledger.run(tasks.submit(NewTask(f"t{n}", data, Priority.NORMAL, Requirements(), f"{n:064x}")))
         subprocess.run([sys.executable, "-c", code], check=True, env=environment(REDIS_URL=self.url))
         done = lambda: int(self.client.zcard("tasks:completed"))  # noqa: E731
         env = {"REDIS_URL": self.url, "AITBC_WORKER_CONCURRENCY": "256"}

@@ -1,14 +1,17 @@
-"""What the ledger's steps cost in Redis, in microseconds a script: `python -m bench.ledger [AGENTS ...]` prints a table.
+"""What the ledger's steps cost in Redis: µs a script, its `redis.call`s, and bytes a task: `python -m bench.ledger [AGENTS ...]`.
 
 It starts a redis-server of its own. Saturated = 20 agents of 10 slots, all full; the payload is 200 bytes; 20,000 other tasks wait.
-The last column: an agent that has free slots moves in every signature it satisfies.
+A cell is µs / calls: the median over fifty batches, so that a neighbour's burst is not counted. Steps are sent one by one, which is a
+little dearer than pipelined. The last column: an agent that has free slots moves in every signature it satisfies.
 """
 
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import median
 from typing import Any
+from uuid import uuid4
 
 from aitbc.ledger import agents, leases, queues, sweep, tasks
 from aitbc.ledger.client import Ledger
@@ -22,7 +25,8 @@ from aitbc.model.task import NewTask
 from aitbc.settings import Settings
 from tests.integration.ledger.desk import RedisServer
 
-FULL, SLOTS, WAITING, ROUNDS = 20, 10, 20_000, 2000
+WORKER = "worker@host:0123456789abcdef"
+FULL, SLOTS, WAITING, ROUNDS, BATCHES = 20, 10, 20_000, 2000, 50
 TOKEN = token_hash("bench")
 DONE = Outcome(Verdict.COMPLETED, result='"' + "r" * 100 + '"')
 COLUMNS = (
@@ -44,8 +48,8 @@ class Bench:
     def __init__(self, server: RedisServer, count: int, signatures: int) -> None:
         self.ledger = Ledger(Settings(redis_url=server.url, max_signatures=300))
         self.redis, self.number = self.ledger.redis, 0
-        self.row: dict[str, float] = {}
-        self.redis.flushall()
+        self.row: dict[str, str] = {}
+        self.redis.flushall(asynchronous=True)
         for script in self.ledger._scripts.values():
             self.redis.script_load(script.text)
         self.needs = [Requirements(capabilities=("z", f"c{n}")) for n in range(signatures)]
@@ -89,11 +93,17 @@ class Bench:
                 pass
 
     def measure(self, name: str, work: Callable[[int], Any], rounds: int = ROUNDS) -> list[Any]:
-        """Mean µs of the scripts that a round runs, by Redis's own clock."""
-        self.redis.config_resetstat()
-        found = [work(n) for n in range(rounds)]
-        stats: Any = self.redis.info("commandstats")
-        self.row[name] = stats["cmdstat_evalsha"]["usec"] / rounds
+        """µs and `redis.call`s of the scripts that a round runs, by Redis's own clock and counts."""
+        found, spent, calls = [], [], []
+        batch = max(1, rounds // BATCHES)
+        for start in range(0, rounds, batch):
+            self.redis.config_resetstat()
+            found += [work(n) for n in range(start, start + batch)]
+            stats: Any = self.redis.info("commandstats")
+            spent.append(stats["cmdstat_evalsha"]["usec"] / batch)
+            others = set(stats) - {"cmdstat_evalsha", "cmdstat_config", "cmdstat_config|resetstat"}
+            calls.append(sum(stats[command]["calls"] for command in others) / batch)
+        self.row[name] = f"{median(spent):.0f} / {median(calls):.0f}"
         return found
 
     def route(self, task: str) -> Attempt | None:
@@ -103,7 +113,7 @@ class Bench:
         assert attempt is not None
         return self.ledger.run(leases.finish(attempt.lease_id, TOKEN, DONE, worker="w", spare_hash=TOKEN)).next
 
-    def run(self) -> dict[str, float]:
+    def run(self) -> dict[str, str]:
         """Every column."""
         names = self.measure("submit", lambda _: self.submit(self.free))
         attempts = self.measure("route + begin", lambda n: self.route(names[n]))
@@ -129,15 +139,42 @@ class Bench:
         return self.row
 
 
+def memory(server: RedisServer, count: int = WAITING) -> tuple[float, float]:
+    """Bytes of `used_memory` that a waiting task takes, and a completed one, its places in listings and the order included.
+
+    The server must be empty.
+    """
+    ledger = Ledger(Settings(redis_url=server.url))
+
+    def used() -> int:
+        found: Any = ledger.redis.info("memory")
+        return int(found["used_memory"])
+
+    names, before = [str(uuid4()) for _ in range(count)], used()
+    for name in names:
+        ledger.run(tasks.submit(Bench.task(name, Requirements(), Priority.NORMAL)))
+        ledger.run(leases.route(name, WORKER, TOKEN))
+    waiting = used()
+    one = Registration("agent", AgentType.WORKER, endpoints={"http": "http://x"}, max_concurrency=1, heartbeat_timeout=0)
+    first = ledger.run(agents.register(one)).grants[0]
+    attempt = ledger.run(leases.begin(first.lease_id, WORKER, TOKEN)).attempt
+    while attempt:
+        attempt = ledger.run(leases.finish(attempt.lease_id, TOKEN, DONE, worker=WORKER, spare_hash=TOKEN)).next
+    ended = used()
+    ledger.close()
+    return (waiting - before) / count, (ended - before) / count
+
+
 def main(counts: list[int]) -> None:
-    print("| agents, signatures of each full one |", " | ".join(COLUMNS), "|")
-    print("|" + "-|" * (len(COLUMNS) + 1))
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(Path(folder))
         try:
+            print("bytes of Redis a task, waiting: {:,.0f}, completed: {:,.0f}\n".format(*memory(server)))
+            print("| agents, signatures of each full one |", " | ".join(COLUMNS), "|")
+            print("|" + "-|" * (len(COLUMNS) + 1))
             for count, signatures in [*((count, 1) for count in counts), (min(counts), 256)]:
                 row = Bench(server, count, signatures).run()
-                print(f"| {count:,}, {signatures} |", " | ".join(f"{row[name]:.0f}" for name in COLUMNS), "|", flush=True)
+                print(f"| {count:,}, {signatures} |", " | ".join(row[name] for name in COLUMNS), "|", flush=True)
         finally:
             server.close()
 

@@ -37,9 +37,9 @@ PROTOTYPE = (
     _lua("begin ignores the agent's status", "lifecycle", "if room(A) == 0 then return nil, 'refused', L end"),
     _lua("cancel frees a begun lease *", "cancel", "if running and not T.token then", "if running then"),
     _lua("cancel may lengthen a lease *", "cancel", "call('ZADD', LEASES, 'LT', now + SLACK, id)", "call('ZADD', LEASES, now + SLACK, id)"),
-    _lua("head not kept", "order", "if first[1] then call('ZADD', HEADS .. rank, first[2], sig) else", "if not first[1] then"),
-    _lua("begin does not revive its worker *", "lifecycle", "call('ZADD', WORKERS, now + WORKER_TTL, worker)"),
-    _lua("resume without match", "pause", "for _, sig in ipairs(call('ZRANGE', HEADS .. rank, 0, -1)) do match(sig, grants) end"),
+    _lua("head not kept", "order", "if first[1] then call('ZADD', HEADS, head_score(rank, first[2]), head) else", "if not first[1] then"),
+    _lua("begin does not revive its worker *", "grant", "call('ZADD', WORKERS, now + WORKER_TTL, by.worker)"),
+    _lua("resume without match", "pause", "for _, head in ipairs(heads_of(rank)) do match(head:match('^(.*):'), grants) end"),
     _lua("retry by hand keeps its stamp *", "retry", "T.stamp = nil"),
     _lua(
         "health's drift not scheduled",
@@ -50,16 +50,15 @@ PROTOTYPE = (
     _lua(
         "finish does not keep its reply",
         "finish",
-        ",\n  'R' .. line_of(id), digest .. ' ' .. T.state .. ' ' .. table.concat(grants, ' '))",
-        ")",
+        " .. '|' .. digest .. ' ' .. state .. ' ' .. table.concat(grants, ' ')",
     ),
     _lua(
         "match serves its own signature only",
         "grant",
-        "local t, s, rank = best(a)\n    local tried",
+        "local t, s, rank = best(a)\n    if not t",
         "local t, s, rank\n    for q = 4, 0, -1 do\n      local x = not setting(tostring(q))"
         " and call('ZRANGE', WAITING .. sig .. ':' .. q, 0, 0)[1]\n"
-        "      if x then t, s, rank = x, sig, q end\n    end\n    local tried",
+        "      if x then t, s, rank = x, sig, q end\n    end\n    if not t",
     ),
 )
 
@@ -71,22 +70,25 @@ GRANTS = (
         "return A.max_concurrency",
     ),
     _lua("an agent leaves agents:active late", "agent", "call(listed and 'SADD' or 'SREM', ACTIVE, a)", "call('SADD', ACTIVE, a)"),
-    _lua("a grant is not counted at once", "grant", "A.active, A._seq = A.active + 1,", "A.active, A._seq = A.active,"),
+    _lua("a grant is not counted at once", "grant", "A.active, A._seq, A.used = A.active + 1,", "A.active, A._seq, A.used = A.active,"),
     _lua("what is over the limit of grants is forgotten", "grant", "call('SADD', UNSETTLED, a)"),
     _lua("the lowest priority first", "order", "for p = 0, 4 do", "for p = 4, 0, -1 do"),
     _lua(
         "a paused queue is granted",
         "order",
-        "if not setting(tostring(p)) then candidate, stamp = oldest(a, p) end",
-        "candidate, stamp = oldest(a, p)",
+        "not setting(tostring(p)) and first_head(",
+        "first_head(",
     ),
     _lua("an agent is granted what it does not fit", "agent", "if not terms:find('\\n' .. term .. '\\n', 1, true) then return false end"),
     _lua("a health floor is ignored", "agent", " or tenth < tonumber(want.floor) then", " then"),
-    _lua(
-        "the least recently used is not first", "agent", "local score = load(A) * 2 ^ 39 + (A._seq or 0)", "local score = load(A) * 2 ^ 39"
-    ),
+    _lua("the least recently used is not first", "agent", "load_of(strategy, A) * 2 ^ 39 + (A._seq or 0)", "load_of(strategy, A) * 2 ^ 39"),
     _lua("a tried agent is not spared", "grant", "      if b then", "      if false then"),
-    _lua("route begins what is not its own unseen", "route", "if not own then call('HSET', TASK .. t, 'routed', token .. ' ' .. id) end"),
+    _lua("route begins what is not its own unseen", "route", "call('HSET', TASK .. t, 'routed', token .. ' ' .. id)"),
+    _lua("route begins what it cannot POST", "grant", "begins = t == wanted else", "begins = true else"),
+    _lua("finish begins every grant", "grant", "nil, not grants[1] and by)", "nil, by)"),
+    _lua("ranks are not told apart", "order", "return rank * RANK + stamp - ERA end", "return stamp - ERA end"),
+    _lua("ageing weighs nothing", "order", "p * (RANK - AGEING)", "p * RANK"),
+    _lua("a grant does not move its agent among equals", "agent", "if A.used or free ~= A._shown then", "if free ~= A._shown then"),
     _lua(
         "a route job that finds nothing leaves `queued`",
         "route",
@@ -102,6 +104,26 @@ LEASES = (
         "    refresh(a, A)\n    place(a, A)\n  end\n  return settle",
         "  end\n  return settle",
     ),
+    _lua(
+        "a lease that has ended stays in the record",
+        "lifecycle",
+        "call('HDEL', TASK .. t, 'lease', 'token', ",
+        "call('HDEL', TASK .. t, 'token', ",
+    ),
+    _lua("a cancelled call's lease leaves the record", "cancel", "T.keeps_lease = running and T.token"),
+    _lua("a retry is begun by the worker before", "lifecycle", "  drop_lease(t, 'worker')\n", "  drop_lease(t)\n"),
+    _lua("a repeat is told another time", "submit", "if stamp ~= now then call('HSET', TASK .. t, 'submitted_at', now) end"),
+    _lua("a retry by hand is submitted anew", "retry", "if T.stamp then call('HSETNX', TASK .. t, 'submitted_at', T.stamp) end"),
+    _lua(
+        "a task's own max_attempts is forgotten",
+        "submit",
+        "if tonumber(attempts) ~= USUAL_ATTEMPTS then call('HSET', TASK .. t, 'max_attempts', attempts) end",
+    ),
+    _lua(
+        "a task's own run_timeout is forgotten",
+        "submit",
+        "if tonumber(run) ~= USUAL_RUN then call('HSET', TASK .. t, 'run_timeout', run) end",
+    ),
     _lua("an automatic retry goes to the end", "lifecycle", "T.stamp or new_stamp()", "new_stamp()"),
     _lua("max_attempts 1 is sent again", "lifecycle", "if LOST[how] and most == 1 then how, code = 'final', 'outcome_unknown' end"),
     _lua("work that never started is counted", "lifecycle", "if how == 'counted' then counted", "if how ~= 'crash' then counted"),
@@ -112,10 +134,12 @@ LEASES = (
     ),
     _lua("no poison", "lifecycle", "if crashes >= MAX_CRASHES then how, code = 'final', 'poison' end"),
     _lua("neighbours of a suspect are blamed", "sweep_leases", "(not suspect or id == suspect) and 'crash' or 'lost'", "'crash'"),
-    _lua("two suspects in one worker", "lifecycle", "if is_suspect(T) and call('HEXISTS', SUSPECTS, worker) == 1 then return end"),
+    _lua("two suspects in one worker", "grant", "not (is_suspect(T) and call('HEXISTS', SUSPECTS, worker) == 1)", "true"),
     _lua("a repeat with another answer is taken for the same", "finish", "if same ~= digest then return {'different'} end"),
-    _lua("a cancelled task is completed all the same", "finish", "if T.state ~= 'running' then call(", "if false then call("),
-    _lua("a cancelled lease is begun again", "lifecycle", " and not L.cancelling then return begin", " then return begin"),
+    _lua(
+        "a cancelled task is completed all the same", "finish", "A, running = agent(a), T.state == 'running'", "A, running = agent(a), true"
+    ),
+    _lua("a cancelled lease is begun again", "lifecycle", " and not L.cancelling then return needs", " then return needs"),
     _lua("a 202 lives by its worker", "renew", "call('SREM', OF_WORKER .. L.worker, id)"),
     _lua("renewal goes past the deadline", "renew", "math.min(now + RENEWAL, tonumber(L.deadline))", "now + RENEWAL"),
     _lua("a heartbeat goes past the deadline", "heartbeat", "math.min(now + RENEWAL, tonumber(L.deadline))", "now + RENEWAL"),
@@ -137,7 +161,7 @@ SUBMITS_AND_SWEEPS = (
     _lua("a submit pushes no job and wants none", "submit", "pushed(queue, job) and 0 or 1", "0"),
     _lua("a full Redis takes no job", "push", "pass_when_full()\n"),
     _lua("a queue that is something else stops a submit half way", "submit", "redis.pcall", "call"),
-    _lua("a signature's live tasks are never fewer", "lifecycle", "call('HINCRBY', SIG .. T.sig, 'live', -1)"),
+    _lua("a signature's live tasks are never fewer", "lifecycle", "call('HINCRBY', SIG .. T.sig, 'live', '-1')"),
     _lua(
         "a granted lease is never handed back",
         "sweep_leases",
@@ -166,12 +190,10 @@ SUBMITS_AND_SWEEPS = (
     _lua(
         "a cancelled call is trimmed under its lease",
         "sweep_tasks",
-        "if not call('HGET', TASK .. t, 'lease') or call('HGET', TASK .. t, 'lease') == '' then erase(t, state) end",
+        "if call('HEXISTS', TASK .. t, 'lease') == 0 then erase(t, state) end",
         "erase(t, state)",
     ),
-    _lua(
-        "an Idempotency-Key outlives its task", "lifecycle", "if T.idempotency_key then call('DEL', IDEMPOTENCY .. T.idempotency_key) end"
-    ),
+    _lua("an Idempotency-Key outlives its task", "lifecycle", "if key then call('DEL', IDEMPOTENCY .. key) end"),
     _lua("a full Redis stops the sweep", "prelude", "call('ZREM', LEASES, '')"),
 )
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Key(NamedTuple):
-    """`lua`: the constant that holds `prefix` in every script."""
+    """`lua`: the word that stands for `prefix` in lua/."""
 
     lua: str
     prefix: str
@@ -36,13 +36,13 @@ KEYS: tuple[Key, ...] = (
     Key("SIG", "sig:", "hash", "{signature}: terms, health floor, count of live tasks, how far it is built"),
     Key("FLOORS", "sigs:floors", "set", "signatures with a health floor"),
     Key("BUILDING", "sigs:building", "set", "signatures being filled or dropped, in steps"),
-    Key("TASK", "task:", "hash", "{task}: the task, its live lease, a line an attempt (L{grant}), the reply kept for a repeat (RL{grant})"),
+    Key("TASK", "task:", "hash", "{task}: the task, its live lease, a line an attempt (L{grant}), its end kept for a repeat"),
     Key(
         "TASKS", "tasks:", "zset", "{state}: tasks in it: queued, waiting by stamp; scheduled by when due; the others by when they entered"
     ),
     Key("ALL", "tasks:all", "zset", "every task, by when it was submitted"),
     Key("WAITING", "tasks:waiting:", "zset", "{signature}:{rank}: runnable tasks, by stamp"),
-    Key("HEADS", "heads:", "zset", "{rank}: signature, by the stamp of its oldest runnable task"),
+    Key("HEADS", "heads", "zset", "{signature}:{rank} with runnable tasks, by rank × 2^50 + stamp of the oldest − 1.6e15"),
     Key("TIMEOUTS", "tasks:timeouts", "zset", "task with a queue_timeout, by when it passes"),
     Key("IDEMPOTENCY", "idempotency:", "string", "{key}: the task submitted under an Idempotency-Key; lives as long as it"),
     Key("LEASES", "leases", "zset", "live lease ({task}:{grant}), by when it must next be looked at"),
@@ -63,6 +63,6 @@ REPLICAS_CHANNEL = "replicas"
 """Pub/sub channel that nobody listens to: see replicas.py."""
 
 
-def lua_constants() -> str:
-    """The key names as Lua locals, in one line for each."""
-    return "".join(f"local {key.lua} = '{key.prefix}'\n" for key in KEYS) + f"local CANCEL_CHANNEL = '{CANCEL_CHANNEL}'\n"
+def lua_names() -> dict[str, str]:
+    """What stands in a script for each constant of the table."""
+    return {**{key.lua: f"'{key.prefix}'" for key in KEYS}, "CANCEL_CHANNEL": f"'{CANCEL_CHANNEL}'"}

@@ -1,15 +1,19 @@
-"""The Lua of the steps: one verb a file in lua/, put behind generated constants, the prelude and the parts that its first line names.
+"""The Lua of the steps: one verb a file in lua/, put behind the prelude and the parts that its first line names.
 
-`-- needs: order, agent` in a verb's first line brings those parts, in that order; a step pays only for what it needs.
+`-- needs: order, agent` in a verb's first line brings those parts, in that order.  Redis makes every function of a script anew at each
+call, and a function pays for each local that it captures: so a script holds only the functions that its verb can reach, constants (words
+in capitals: keys, bounds) stand in it as values, and each part is nested in the one before it, `return (function() … end)()`, where what
+was captured once is handed on.  Nothing else is changed.  Why: docs/decisions/0014-scripts-are-put-together.md.
 """
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from aitbc.ledger.keys import lua_constants
+from aitbc.ledger.keys import lua_names
 from aitbc.ledger.step import micros
 from aitbc.ledger.strategy import DEFAULT, STRATEGIES
 from aitbc.settings import Settings
@@ -17,10 +21,13 @@ from aitbc.settings import Settings
 PARTS = ("prelude", "order", "agent", "rescore", "signature", "grant", "lifecycle", "feedback")
 """Files of lua/ that are no steps."""
 
-RECORD_BYTES = 3000
-"""What an ended task takes in Redis besides its data and result, about."""
+USUAL_ATTEMPTS = 3
+"""`max_attempts` of a task whose record does not say."""
+RECORD_BYTES = 2000
+"""What an ended task takes in Redis besides its data and result, about (`python -m bench.ledger` measures it)."""
 
-FIXED = {
+FIXED: dict[str, int] = {
+    "S": micros(1),  # scripts count in microseconds
     "GRANTS": 64,  # grants a script
     "BUILD_PAGE": 1000,  # agents a step of filling a signature or a switch of strategy
     "WORKER_TTL": micros(10),
@@ -30,6 +37,10 @@ FIXED = {
     "DRIFT_TIME": micros(600),  # health drifts back to 1 with this time constant
     "SIGNATURE_IDLE": micros(600),
     "MAX_CRASHES": 5,
+    "USUAL_ATTEMPTS": USUAL_ATTEMPTS,
+    "USUAL_RUN": micros(300),  # run_timeout; both are what a task's record leaves out, so they must never change
+    "RANK": 1 << 50,  # `heads` puts ranks this far apart: stamps stay between until 2056, 5 ranks below 2^53
+    "ERA": 1_600_000_000 * 1_000_000,  # µs: stamps count from here in `heads`
     "RECORD_BYTES": RECORD_BYTES,
 }
 
@@ -49,16 +60,19 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name for name in files if name not in PARTS))
 
 
-def load(settings: Settings, offset: str = "0") -> dict[str, Script]:
-    """Every step's script, for these bounds. `offset`: a Lua expression (µs) added to Redis's clock; tests travel in time with it."""
-    head = constants(settings, offset)
-    return {name: _script(name, head) for name in names()}
+def load(settings: Settings, offset: str = "0", fixed: Mapping[str, int] = FIXED) -> dict[str, Script]:
+    """Every step's script, for these bounds.
+
+    `offset`: a Lua expression (µs) added to Redis's clock, by which tests travel in time; `fixed`: other values than FIXED (tests too).
+    """
+    words = _words(settings, offset, fixed)
+    return {name: _script(name, words) for name in names()}
 
 
-def constants(settings: Settings, offset: str = "0") -> str:
-    """Key names, bounds and the strategies' loads as Lua locals."""
+def _words(settings: Settings, offset: str, fixed: Mapping[str, int]) -> dict[str, str]:
+    """What stands in the Lua for each word in capitals: key names and bounds."""
     bounds = {
-        **FIXED,
+        **fixed,
         "MAX_LIVE": settings.max_live_tasks,
         "MAX_AGENTS": settings.max_agents,
         "MAX_SIGS": settings.max_signatures,
@@ -71,18 +85,54 @@ def constants(settings: Settings, offset: str = "0") -> str:
         "KEEP_INACTIVE": micros(settings.keep_inactive_agents),
         "AGEING": micros(settings.ageing),
     }
-    loads = ", ".join(f"{name} = function(A) return {strategy.load} end" for name, strategy in STRATEGIES.items())
-    lines = [f"local {name} = {value}" for name, value in bounds.items()]
-    lines += [f"local OFFSET = {offset}", f"local DEFAULT_STRATEGY = '{DEFAULT}'", f"local LOADS = {{{loads}}}"]
-    return lua_constants() + "\n".join(lines) + "\n"
+    return {**lua_names(), **{name: str(value) for name, value in bounds.items()}, "OFFSET": offset, "DEFAULT_STRATEGY": f"'{DEFAULT}'"}
 
 
-def _script(name: str, head: str) -> Script:
+def _loads() -> str:
+    """The strategies' scores as one Lua function."""
+    cases = "".join(f"  if strategy == '{name}' then return {strategy.load} end\n" for name, strategy in STRATEGIES.items())
+    return f"local function load_of(strategy, A)\n{cases}end\n"
+
+
+def _script(name: str, words: Mapping[str, str]) -> Script:
     verb = _read(name)
     needed = re.match(r"-- needs: (.*)\n", verb)
-    parts = ["prelude", *(needed[1].split(", ") if needed else [])]
-    text = "\n".join([head, *(_read(part) for part in parts), verb])
+    parts = [_read("prelude") + _loads(), *(_read(part) for part in (needed[1].split(", ") if needed else []))]
+    reached = _reached(verb, parts)
+    nested = "return (function()\n".join([*("".join(_kept(part, reached)) for part in parts), verb])
+    text = _with_values(nested + "end)()\n" * len(parts), words)
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _units(part: str) -> list[tuple[str, str]]:
+    """A part's functions by name, and what stands between them under no name."""
+    units = re.split(r"^(?=local |--)", part, flags=re.MULTILINE)
+    named = ((re.match(r"local function (\w+)", unit), unit) for unit in units)
+    return [(found[1] if found else "", unit) for found, unit in named]
+
+
+def _kept(part: str, reached: set[str]) -> list[str]:
+    return [unit for name, unit in _units(part) if not name or name in reached]
+
+
+def _reached(verb: str, parts: list[str]) -> set[str]:
+    """The parts' functions that the verb can come to call."""
+    functions = {name: unit for part in parts for name, unit in _units(part) if name}
+    reached: set[str] = set()
+    new = {verb}
+    while new:
+        called = {word for text in new for word in re.findall(r"\w+", re.sub(_QUIET, "", text)) if word in functions}
+        new = {functions[name] for name in called - reached}
+        reached |= called
+    return reached
+
+
+_QUIET = r"--.*|'[^'\n]*'"
+"""Comments and texts: no names stand in them."""
+
+
+def _with_values(text: str, words: Mapping[str, str]) -> str:
+    return re.sub(rf"{_QUIET}|\b[A-Z][A-Z_]*\b", lambda found: words.get(found[0], found[0]), text)
 
 
 @cache

@@ -85,7 +85,7 @@ def _granted(v: View, lease: str, task: Record) -> Iterator[str]:
 
 
 def _begun(v: View, lease: str, task: Record) -> Iterator[str]:
-    if int(task["expires"]) > int(task["deadline"]):
+    if int(task.get("expires", 0)) > int(task["deadline"]):
         yield f"2 lease {lease} expires after its deadline"
     if ("async" in task) == (lease in v.members(f"leases:worker:{task['worker']}")):
         yield f"2 lease {lease} is neither its worker's nor a 202"
@@ -93,7 +93,7 @@ def _begun(v: View, lease: str, task: Record) -> Iterator[str]:
         yield f"8 lease {lease} is older than its deadline + 35 s"
     if "async" not in task and task["worker"] not in v.members("workers:deadlines"):
         yield f"8 lease {lease} was begun by a worker that nobody watches"
-    if not re.fullmatch("[0-9a-f]{64}", task["token"]):
+    if not re.fullmatch("[0-9a-f]{32}", task["token"]):
         yield f"10 lease {lease} holds a token that is no hash"
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aitbc.errors import AitbcError, Conflict, Full, Invalid, NotFound
+from aitbc.ledger.scripts import USUAL_ATTEMPTS
 from aitbc.ledger.step import Arg, Step, grants, iso, iso_or_none, micros, text, texts
 from aitbc.model.job import Job
 from aitbc.model.lease import Grant
@@ -52,7 +53,7 @@ class TaskFilter:
     agent_id: str | None = None
 
 
-SUBMIT_FIELDS = 18
+SUBMIT_FIELDS = 17
 """Arguments of a submit: those of a task and its job."""
 SUBMITS = 50
 """Tasks a script: it holds Redis for about 3 ms."""
@@ -85,7 +86,7 @@ def _submit_args(task: NewTask, job: Job | None) -> tuple[Arg, ...]:
     sig = task.requirements.signature
     asked = json.dumps(task.requirements.as_json())
     times = [micros(t) for t in (task.run_timeout, task.queue_timeout, task.delay, task.run_at)]
-    args = (task.task_id, task.digest, task.priority.rank, task.priority_as_sent, sig.id, sig.terms, sig.floor, task.task_data, asked)
+    args = (task.task_id, task.digest[:32], task.priority.rank, sig.id, sig.terms, sig.floor, task.task_data, asked)
     more = (task.max_attempts, *times, task.idempotency_key, "1" if task.idempotent else "")
     return args + more + (job or ("", ""))
 
@@ -107,7 +108,7 @@ def read(task_id: str) -> Step[Task]:
     def parse(reply: list[Any]) -> Task:
         if not reply:
             raise NotFound("Task", task_id)
-        return _task(reply)
+        return _task([*reply, "task_id", task_id])
 
     return Step("read_task", (task_id,), parse)
 
@@ -240,7 +241,7 @@ def _next(end: Any) -> str | None:
 
 
 def _task(reply: list[Any]) -> Task:
-    """Read a task's hash as read_task.lua returns it."""
+    """Read a task's hash, its id added."""
     f = dict(zip(texts(reply[::2]), texts(reply[1::2]), strict=True))
     error = None
     if f.get("error_code"):
@@ -257,10 +258,10 @@ def _task(reply: list[Any]) -> Task:
         agent_id=f.get("agent") or None,
         attempts=[_attempt(f[f"L{g}"]) for g in f.get("lines", "").split() if f.get(f"L{g}")],
         progress=json.loads(f["progress"]) if f.get("progress") else None,
-        submitted_at=iso(f["submitted_at"]),
+        submitted_at=iso(f.get("submitted_at") or f["stamp"]),
         ended_at=iso_or_none(f.get("ended_at")),
         run_at=iso_or_none(f.get("due")),
-        max_attempts=int(f["max_attempts"]),
+        max_attempts=int(f.get("max_attempts") or USUAL_ATTEMPTS),
         deadline=iso_or_none(f.get("deadline")) if state is TaskState.RUNNING else None,
         retries=int(f.get("retries") or 0),
         worker=f.get("worker", "").rpartition(":")[0] or None,
@@ -268,7 +269,7 @@ def _task(reply: list[Any]) -> Task:
 
 
 def _attempt(line: str) -> AttemptRecord:
-    """An attempt's line: number|agent|token hash|began, and when ended |ended|outcome|http status|error code."""
+    """An attempt's line: number|agent|token hash|began, when ended |ended|outcome|http status|error code, then what finish keeps."""
     number, agent, _, began, *end = line.split("|")
-    ended, outcome, http, code = end or ("", "", "", "")
+    ended, outcome, http, code = end[:4] or ("", "", "", "")
     return AttemptRecord(int(number), agent, iso(began), iso_or_none(ended), outcome or None, int(http) if http else None, code or None)

@@ -23,7 +23,10 @@ class View:
         self.agents: dict[str, Record] = snapshot.under("agent:")
         self.sigs: dict[str, Record] = snapshot.under("sig:")
         self.waiting: dict[str, dict[str, float]] = snapshot.under("tasks:waiting:")
-        self.heads = {rank: self.scores(f"heads:{rank}") for rank in range(5)}
+        self.heads: dict[int, dict[str, float]] = {rank: {} for rank in range(5)}
+        for head, score in self.scores("heads").items():
+            sig, rank = head.rsplit(":", 1)
+            self.heads[int(rank)][sig] = score - int(rank) * FIXED["RANK"] + FIXED["ERA"]
         self.leases = {task["lease"]: {k: v for k, v in task.items() if v} for task in self.tasks.values() if task.get("lease")}
         self.ledger: Record = snapshot.at("ledger")
         self.grace = int(self.ledger.get("grace", 0))

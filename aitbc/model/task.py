@@ -54,14 +54,13 @@ class ErrorCode(StrEnum):
 class NewTask:
     """A submit. Texts that the ledger never reads: `task_data` (JSON). Times in seconds; `queue_timeout` 0 = none.
 
-    `priority_as_sent` is echoed; `digest` tells a repeat (same digest: same answer) from a conflict (another body).
+    `digest` tells a repeat (same digest: same answer) from a conflict (another body).
     `run_at`: Unix seconds, 0 = now; it and `delay` may not both be given.
     """
 
     task_id: str
     task_data: str
     priority: Priority
-    priority_as_sent: str
     requirements: Requirements
     digest: str
     max_attempts: int = 3

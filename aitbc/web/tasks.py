@@ -87,7 +87,6 @@ def new_task(body: Submit, body_digest: str, key: str) -> NewTask:
         task_id=body.task_id or uuid.uuid4().hex,
         task_data=json.dumps(body.task_data, ensure_ascii=False, separators=(",", ":")),
         priority=Priority.parse(body.priority),
-        priority_as_sent=body.priority,
         requirements=body.requirements.as_requirements(),
         digest=body_digest,
         max_attempts=body.max_attempts,

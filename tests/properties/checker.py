@@ -3,8 +3,9 @@
 from typing import Any
 
 from aitbc.ledger import scripts
+from aitbc.ledger.step import micros
 from aitbc.settings import Settings
-from tests.integration.ledger.desk import OFFSET, rewritten
+from tests.integration.ledger.desk import OFFSET, of_texts
 
 MARK = "-- CHECK_GRANT (tests compile a checker in here)"
 BAD = "test:bad"
@@ -49,6 +50,8 @@ CHECK = """
 
 def checked(settings: Settings, constants: dict[str, int]) -> dict[str, Any]:
     """Every step's script with the checker in it, the tests' clock, and other values of these fixed constants."""
-    texts = {name: script.text.replace(MARK, CHECK) for name, script in scripts.load(settings, OFFSET).items()}
-    assert all(("local function grant(" in text) == (CHECK in text) for text in texts.values())
-    return rewritten(texts, constants)
+    check = CHECK.replace("AGEING", str(micros(settings.ageing)))
+    loaded = scripts.load(settings, OFFSET, {**scripts.FIXED, **constants})
+    texts = {name: script.text.replace(MARK, check) for name, script in loaded.items()}
+    assert all(("local function grant(" in text) == (check in text) for text in texts.values())
+    return of_texts(texts)

@@ -32,7 +32,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "few signatures": ({"max_signatures": 3, "max_dispatches": 6}, {"MAX_CRASHES": 3, "BUILD_PAGE": 1, "SIGNATURE_IDLE": 5 * MICRO}),
     "ageing": ({"ageing": 30.0}, {"BUILD_PAGE": 1}),
     "small": (
-        {"keep_dead": 2, "keep_bytes": 12_500, "keep_tasks": 60.0, "max_live_tasks": 12, "max_task_age": 100.0},
+        {"keep_dead": 2, "keep_bytes": 8_400, "keep_tasks": 60.0, "max_live_tasks": 12, "max_task_age": 100.0},
         {"GRANTS": 3, "SIGNATURE_IDLE": 5 * MICRO, "BUILD_PAGE": 1},
     ),
 }

@@ -31,10 +31,10 @@ local function satisfies(terms, tenth, sig) -- nobody satisfies one that is bein
   return true
 end
 
--- Its score sets' names: the deciding strategy's, and while a switch is under way the next one's too.
+-- Epochs of its score sets and their strategies: the deciding one, and while a switch is under way the next one too.
 local function score_sets()
-  local sets = {[setting('epoch') or '0'] = LOADS[setting('strategy') or DEFAULT_STRATEGY]}
-  if setting('next_epoch') then sets[setting('next_epoch')] = LOADS[setting('next_strategy')] end
+  local sets = {[setting('epoch') or '0'] = setting('strategy') or DEFAULT_STRATEGY}
+  if setting('next_epoch') then sets[setting('next_epoch')] = setting('next_strategy') end
   return sets
 end
 
@@ -46,15 +46,15 @@ local function place(a, A, sigs)
   local free = has_slot(A) and '1' or nil
   if free or A._shown then
     sigs = sigs or call('SMEMBERS', SIGS_OF .. a)
-    for epoch, load in pairs(score_sets()) do
-      local score = load(A) * 2 ^ 39 + (A._seq or 0)
+    for epoch, strategy in pairs(score_sets()) do
+      local score = load_of(strategy, A) * 2 ^ 39 + (A._seq or 0)
       for _, sig in ipairs(sigs) do
         if free then call('ZADD', SCORE .. epoch .. ':' .. sig, score, a) else call('ZREM', SCORE .. epoch .. ':' .. sig, a) end
       end
     end
   end
-  call('HSET', AGENT .. a, '_seq', A._seq or 0, '_shown', free or '')
-  A._shown = free
+  if A.used or free ~= A._shown then call('HSET', AGENT .. a, '_seq', A._seq or 0, '_shown', free or '') end
+  A._shown, A.used = free, nil
 end
 
 -- Which of these signatures it satisfies now.

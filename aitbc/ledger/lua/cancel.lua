@@ -9,12 +9,13 @@ local grants, id = {}, T.lease
 local running = T.state == 'running'
 if T.state == 'queued' or T.state == 'waiting' then unqueue(t, T.sig, T.priority) end
 if not running then pass_when_full() end
+T.keeps_lease = running and T.token
 finished(t, T, 'cancelled', 'error_code', 'cancelled')
 if running and not T.token then
   free(id, T)
   settle(T.agent, grants)
 elseif running then
-  call('HSET', TASK .. t, 'lease', id, 'cancelling', 1)
+  call('HSET', TASK .. t, 'cancelling', 1)
   call('ZADD', LEASES, 'LT', now + SLACK, id) -- never later than it would have ended anyway
   call('SADD', CANCEL_AGENT .. T.agent, id)
   if not T.async then

@@ -5,10 +5,10 @@ local rank, limit, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 if limit == 0 then limit = tonumber(call('HGET', LEDGER, 'stamp') or 0) end
 local n = 0
 while n < most do
-  local head = call('ZRANGE', HEADS .. rank, 0, 0, 'WITHSCORES')
-  if not head[1] or tonumber(head[2]) > limit then return {n, limit, 0} end
-  local sig = head[1]
-  for _, t in ipairs(call('ZRANGEBYSCORE', WAITING .. sig .. ':' .. rank, '-inf', limit, 'LIMIT', 0, most - n)) do
+  local head = call('ZRANGEBYSCORE', HEADS, rank * RANK, head_score(rank, limit), 'LIMIT', 0, 1)[1]
+  if not head then return {n, limit, 0} end
+  local sig = head:match('^(.*):')
+  for _, t in ipairs(call('ZRANGEBYSCORE', WAITING .. head, '-inf', limit, 'LIMIT', 0, most - n)) do
     unqueue(t, sig, rank)
     finished(t, task(t), 'cancelled', 'error_code', 'cancelled')
     n = n + 1

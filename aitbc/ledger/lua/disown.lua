@@ -7,7 +7,7 @@ if not L or L.worker ~= worker or not L.token or L.async then return {} end
 free(id, L)
 call('HSET', TASK .. L.task, line_of(id), closing(L, id, 'unstarted', '', ''))
 if L.state ~= 'running' then
-  call('HSET', TASK .. L.task, 'lease', '')
+  drop_lease(L.task)
   return settle(L.agent, {})
 end
 again(L.task, L, 0)

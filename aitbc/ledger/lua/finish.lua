@@ -6,48 +6,48 @@
 local id, worker, token, verdict, body, code, http, says, pause, digest, spare = unpack(ARGV)
 if not id:find(':', 1, true) then id = by_token(id, token) end
 if not id then return {'unknown'} end
-local T, old = lease(id)
-local t = (T or old).task
+local t, line = id:match('^(.*):'), line_of(id)
+-- What a good end needs of the record; a failure reads the rest.
+local T = get(TASK .. t, 'state', 'sig', 'lease', 'agent', 'worker', 'token', 'async', 'cancelling', 'crashes', 'queue_timeout', line)
 
--- The first grant begun with the spare token; in a repeat, if it is still that one.
-local function reply(word, grants)
-  local first = ''
-  if spare ~= '' and grants[1] then
-    local lease_id = grants[1]:match('^%S+')
-    local made = granted[lease_id]
-    first = made and begin(lease_id, worker, spare, unpack(made)) or not made and try_begin(lease_id, worker, spare) or ''
-    if first ~= '' then table.remove(grants, 1) end
-  end
-  return {word, first, unpack(grants)}
-end
-
-if not T then
-  local line, kept = old[line_of(id)], call('HGET', TASK .. t, 'R' .. line_of(id))
-  if not line or line:match('^[^|]*|[^|]*|([^|]*)') ~= token then return {'unknown'} end
-  if not kept then return {'gone'} end
-  local same, word, list = kept:match('^(%S*) (%S*) ?(.*)$')
+if T.lease ~= id then
+  local fields = fields_of(T[line] or '')
+  if fields[3] ~= token then return {'unknown'} end
+  if not fields[9] then return {'gone'} end
+  local same, word, list = fields[9]:match('^(%S*) (%S*) ?(.*)$')
   if same ~= digest then return {'different'} end
   local grants = {}
   for text in list:gmatch('%S+ %d+ %d+') do grants[#grants + 1] = text end
-  return reply(word, grants)
+  local first = spare ~= '' and grants[1] and try_begin(grants[1]:match('^%S+'), worker, spare) or '' -- if it is still this call's
+  if first ~= '' then table.remove(grants, 1) end
+  return {word, first, unpack(grants)}
 end
 if T.token ~= token then return {'unknown'} end
 
 free(id, T)
-local a, grants = T.agent, {}
-local A = agent(a)
+local a, grants, by = T.agent, {}, spare ~= '' and {worker = worker, token = spare}
+local A, running = agent(a), T.state == 'running' -- not when it was cancelled meanwhile
 feed(a, A, says, tonumber(pause))
-call('HINCRBY', STATS, verdict == 'completed' and 'attempts_good' or 'attempts_bad', 1)
-if T.state ~= 'running' then call('HSET', TASK .. t, 'lease', '') -- cancelled meanwhile
-elseif verdict == 'completed' then finished(t, T, 'completed', 'result', body)
-else failed(t, T, verdict, code, body) end
+if verdict ~= 'completed' then call('HINCRBY', STATS, 'attempts_bad', 1)
+elseif not running then call('HINCRBY', STATS, 'completed_in_vain', 1) end
+if running and verdict ~= 'completed' then
+  T = task(t, line)
+  failed(t, T, verdict, code, body)
+end
 if T.state == 'waiting' then
   refresh(a, A)
   place(a, A) -- shown as it is now, before the task may go elsewhere
-  match(T.sig, grants)
+  match(T.sig, grants, by)
   A = agent(a)
 end
-settle(a, grants, A)
-call('HSET', TASK .. t, line_of(id), closing(T, id, verdict, http, code),
-  'R' .. line_of(id), digest .. ' ' .. T.state .. ' ' .. table.concat(grants, ' '))
-return reply(T.state, grants)
+settle(a, grants, A, by)
+
+local state = running and verdict == 'completed' and 'completed' or T.state
+local closed = closing(T, id, verdict, http, code) .. '|' .. digest .. ' ' .. state .. ' ' .. table.concat(grants, ' ')
+if state == 'completed' then finished(t, T, state, 'result', body, line, closed)
+else
+  call('HSET', TASK .. t, line, closed)
+  if not running then drop_lease(t) end
+end
+if by and by.answer then table.remove(grants, 1) end
+return {state, by and by.answer or '', unpack(grants)}

@@ -1,13 +1,11 @@
 -- Lifecycle: how a task's attempt begins, how a task ends, is retried or goes back. After grant.
 -- The live lease is part of the task's record (`lease` names it). A begun one leaves a line L{grant} = attempt|agent|token hash|began,
--- and when it has ended |ended|outcome|http status|error code. `lines` lists the grants whose lines are kept: the first 5 and last 15.
-
-local function line_of(id) return 'L' .. id:match('(%d+)$') end
+-- and when it has ended |ended|outcome|http status|error code, and when finish ended it |what a repeat must hear. `lines` lists the grants whose lines are kept: the first 5 and last 15.
 
 local function task(t, line)
   local T = get(TASK .. t, 'state', 'sig', 'priority', 'stamp', 'since', 'lease', 'agent', 'attempt', 'first', 'counted', 'crashes',
-    'poisons', 'max_attempts', 'tried', 'queue_timeout', 'granted_at', 'wait', 'worker', 'token', 'async', 'expires', 'deadline', 'cancelling',
-    'instance', 'retries', line or 'L0')
+    'poisons', 'max_attempts', 'run_timeout', 'tried', 'queue_timeout', 'granted_at', 'wait', 'worker', 'token', 'async', 'expires',
+    'deadline', 'cancelling', 'instance', 'retries', 'idempotent', 'lines', line or 'L0')
   T.task = t
   return T
 end
@@ -19,58 +17,27 @@ local function lease(id)
   return nil, T
 end
 
+-- An attempt's line as its fields: 3 is the token hash, 9 what a repeat of finish must hear.
+local function fields_of(line)
+  local fields = {}
+  for field in (line .. '|'):gmatch('([^|]*)|') do fields[#fields + 1] = field end
+  return fields
+end
+
 -- The lease that this token holds or held, among the kept attempts of the task; nil when none.
 local function by_token(t, token)
   local T = get(TASK .. t, 'lease', 'token', 'lines')
   if T.lease and T.token == token then return T.lease end
   for number in (T.lines or ''):gmatch('%d+') do
     local line = call('HGET', TASK .. t, 'L' .. number)
-    if line and line:match('^[^|]*|[^|]*|([^|]*)') == token then return t .. ':' .. number end
+    if line and fields_of(line)[3] == token then return t .. ':' .. number end
   end
 end
 
--- What the POST needs; aitbc/ledger/leases.py reads it in this order.
-local function needs(id, a, A, T)
-  return {id, tonumber(T.attempt), tonumber(T.deadline), T.deadline - now, T.priority, T.task_data or '', T.requirements or '',
-    tonumber(T.retries or 0), T.idempotent or '', a, A._url or '', A._kind or '', A._secret or ''}
-end
-
-local function keep_line(t, T, number) -- one more line; beyond 20 the sixth goes, with its kept reply
-  local lines = {}
-  for n in (T.lines or ''):gmatch('%d+') do lines[#lines + 1] = n end
-  lines[#lines + 1] = number
-  if #lines > 20 then
-    local old = table.remove(lines, 6)
-    call('HDEL', TASK .. t, 'L' .. old, 'RL' .. old)
-  end
-  return table.concat(lines, ' ')
-end
-
--- Crashes since a task was last found to be poison: that one was the cause of those before, and whoever died beside it is cleared.
-local function crashes_of(T)
-  local n = tonumber(T.crashes or 0)
-  return n > 0 and (T.poisons or '0') == (setting('poisons') or '0') and n or 0
-end
-
-local function is_suspect(T) return crashes_of(T) >= 2 end
-
--- A granted lease of an agent that takes work; what the POST needs, or nil for a suspect beside another in the same worker.
-local function begin(id, worker, token, t, a, A)
-  local T = get(TASK .. t, 'attempt', 'deadline', 'priority', 'task_data', 'requirements', 'retries', 'run_timeout', 'token', 'since', 'lines',
-    'idempotent', 'crashes', 'poisons')
-  if T.token then return needs(id, a, A, T) end -- a repeat
-  if is_suspect(T) and call('HEXISTS', SUSPECTS, worker) == 1 then return end
-  T.attempt, T.deadline = (T.attempt or 0) + 1, now + T.run_timeout
-  call('ZADD', LEASES, T.deadline + SLACK, id)
-  call('HSET', TASK .. t, 'worker', worker, 'token', token, 'attempt', T.attempt, 'expires', T.deadline, 'deadline', T.deadline,
-    'instance', A._instance or '', 'lines', keep_line(t, T, id:match('(%d+)$')),
-    line_of(id), string.format('%d|%s|%s|%.0f', T.attempt, a, token, now))
-  call('SADD', OF_WORKER .. worker, id)
-  call('ZADD', WORKERS, now + WORKER_TTL, worker) -- a worker thought dead is watched again
-  if is_suspect(T) then call('HSET', SUSPECTS, worker, id) end
-  call('HINCRBY', STATS, 'begun', 1)
-  call('HINCRBY', STATS, 'distribution_us', string.format('%.0f', now - (T.since or now)))
-  return needs(id, a, A, T)
+-- A granted lease begins in a step of its own; `by` as in grant.
+local function begin(id, by, t, a, A, T)
+  call('HSET', TASK .. t, begun(id, by, t, a, A, T))
+  return needs(id, t, a, A, T)
 end
 
 -- What the POST needs; or nil and why: gone, begun, refused (by the agent's state), suspect; for the last two the lease too.
@@ -79,28 +46,30 @@ local function try_begin(id, worker, token)
   if not L then return nil, 'gone' end
   local A = agent(L.agent)
   if L.token then
-    if L.token == token and L.worker == worker and not L.cancelling then return begin(id, worker, token, L.task, L.agent, A) end
+    if L.token == token and L.worker == worker and not L.cancelling then return needs(id, L.task, L.agent, A, L) end
     return nil, 'begun'
   end
   if room(A) == 0 then return nil, 'refused', L end
+  if not may_begin(L, worker) then return nil, 'suspect', L end
   call('ZREM', LEASES, id)
-  local answer = begin(id, worker, token, L.task, L.agent, A)
-  if not answer then
-    call('ZADD', LEASES, now, id)
-    return nil, 'suspect', L
-  end
-  return answer
+  return begin(id, {worker = worker, token = token}, L.task, L.agent, A, L)
 end
 
 -- What an ended task takes, about: its record and places in the listings, its data, its result.
 local function kept_bytes(t) return RECORD_BYTES + call('HSTRLEN', TASK .. t, 'task_data') + call('HSTRLEN', TASK .. t, 'result') end
 
+-- Away with what only a live lease needs, and these further fields: half of an ended task's memory.
+local function drop_lease(t, ...)
+  call('HDEL', TASK .. t, 'lease', 'token', 'deadline', 'expires', 'async', 'cancelling', 'instance', 'granted_at', 'wait', ...)
+end
+
 -- The one way into a terminal state. `...`: further fields of the record.
 local function finished(t, T, state, ...)
-  become(t, T.state, state, now, 'ended_at', now, 'lease', '', ...)
-  call('HINCRBY', STATS, state, 1)
+  if not T.keeps_lease then drop_lease(t) end
+  become(t, T.state, state, now, 'ended_at', now, ...)
+  call('HINCRBY', STATS, state, '1')
   call('HINCRBY', STATS, 'kept_bytes', kept_bytes(t))
-  call('HINCRBY', SIG .. T.sig, 'live', -1)
+  call('HINCRBY', SIG .. T.sig, 'live', '-1')
   if T.queue_timeout then call('ZREM', TIMEOUTS, t) end
   call('XADD', EVENTS, 'MAXLEN', '~', KEEP_EVENTS, '*', 't', t, 's', state)
   T.state = state
@@ -111,12 +80,13 @@ local function fail(t, T, code, message) finished(t, T, 'failed', 'error_code', 
 -- Back into the order with its old stamp: match(T.sig) must follow.
 local function again(t, T, delay)
   local was = T.state
+  drop_lease(t, 'worker')
   if delay > 0 then
     T.state = 'scheduled'
-    become(t, was, 'scheduled', now + delay, 'lease', '', 'due', now + delay)
+    become(t, was, 'scheduled', now + delay, 'due', now + delay)
   else
     T.state, T.stamp = 'waiting', T.stamp or new_stamp()
-    become(t, was, 'waiting', T.stamp, 'lease', '', 'stamp', T.stamp, 'since', now)
+    become(t, was, 'waiting', T.stamp, 'stamp', T.stamp, 'since', now)
     enqueue(t, T.sig, T.priority, T.stamp)
   end
 end
@@ -132,7 +102,7 @@ local LOST = {crash = true, lost = true, stopped = true} -- the call was broken 
 local function failed(t, T, how, code, message)
   local counted, crashes = tonumber(T.counted or 0), crashes_of(T)
   if how == 'counted' then counted = counted + 1 elseif how == 'crash' then crashes = crashes + 1 end
-  local most, sends = tonumber(T.max_attempts), (T.attempt or 0) - (T.first or 0)
+  local most, sends = tonumber(T.max_attempts or USUAL_ATTEMPTS), (T.attempt or 0) - (T.first or 0)
   if LOST[how] and most == 1 then how, code = 'final', 'outcome_unknown' end
   if crashes >= MAX_CRASHES then how, code = 'final', 'poison' end
   if how ~= 'final' and sends >= MAX_DISPATCHES then how, code = 'final', 'dispatch_limit' end
@@ -194,7 +164,7 @@ local function broken(id, L, how, code, grants)
   free(id, L)
   call('HINCRBY', STATS, 'attempts_bad', 1)
   call('HSET', TASK .. L.task, line_of(id), closing(L, id, how == 'crash' and 'lost' or how, '', code))
-  if L.state == 'running' then failed(L.task, L, how, code, '') else call('HSET', TASK .. L.task, 'lease', '') end
+  if L.state == 'running' then failed(L.task, L, how, code, '') else drop_lease(L.task) end
   if L.state == 'waiting' then return rematch(L.sig, L.agent, grants) end
   return settle(L.agent, grants)
 end

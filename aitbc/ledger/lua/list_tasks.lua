@@ -18,6 +18,8 @@ local function take(page)
       if matches(t) then
         local fields = call('HGETALL', TASK .. t)
         for _, value in ipairs(fields) do bytes = bytes + #value end
+        fields[#fields + 1] = 'task_id'
+        fields[#fields + 1] = t
         found[#found + 1] = fields
       end
       score, last = at, t

@@ -1,4 +1,5 @@
--- The order: runnable tasks by signature and rank, each by its stamp; `heads` keeps the oldest of each signature.
+-- The order: runnable tasks by signature and rank, each by its stamp. `heads` keeps the oldest of each: member `{signature}:{rank}`, which
+-- names its list too; score rank × RANK + stamp − ERA, so that the best head of all ranks is the first.
 
 local function new_stamp()
   local stamp = math.max(now, tonumber(call('HGET', LEDGER, 'stamp') or 0) + 1)
@@ -6,17 +7,22 @@ local function new_stamp()
   return stamp
 end
 
+local function head_score(rank, stamp) return rank * RANK + stamp - ERA end
+
 local function enqueue(t, sig, rank, stamp)
-  call('ZADD', WAITING .. sig .. ':' .. rank, stamp, t)
-  call('ZADD', HEADS .. rank, 'LT', stamp, sig)
+  local head = sig .. ':' .. rank
+  call('ZADD', WAITING .. head, stamp, t)
+  call('ZADD', HEADS, 'LT', head_score(rank, stamp), head)
 end
 
 local function unqueue(t, sig, rank)
-  local key = WAITING .. sig .. ':' .. rank
-  call('ZREM', key, t)
-  local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
-  if first[1] then call('ZADD', HEADS .. rank, first[2], sig) else call('ZREM', HEADS .. rank, sig) end
+  local head = sig .. ':' .. rank
+  call('ZREM', WAITING .. head, t)
+  local first = call('ZRANGE', WAITING .. head, 0, 0, 'WITHSCORES')
+  if first[1] then call('ZADD', HEADS, head_score(rank, first[2]), head) else call('ZREM', HEADS, head) end
 end
+
+local function heads_of(rank) return call('ZRANGEBYSCORE', HEADS, rank * RANK, rank * RANK + RANK - 1) end
 
 -- From one state's listing to another's (docs/keys.md says by what each is ordered), with further fields of the record.
 local function become(t, from, to, at, ...)
@@ -25,30 +31,37 @@ local function become(t, from, to, at, ...)
   call('HSET', TASK .. t, 'state', to, ...)
 end
 
--- The oldest head of this rank whose signature agent `a` satisfies: signature, stamp. Heads are read in growing pages.
-local function oldest(a, rank)
+-- The first head between these scores whose signature agent `a` satisfies. Heads are read in growing pages.
+local function first_head(a, least, most)
   local from, page = 0, 2
   while true do
-    local heads, names = call('ZRANGE', HEADS .. rank, from, from + page - 1, 'WITHSCORES'), {}
-    for i = 1, #heads, 2 do names[#names + 1] = heads[i] end
-    local fits = names[1] and call('SMISMEMBER', SIGS_OF .. a, unpack(names)) or {}
+    local heads, sigs = call('ZRANGEBYSCORE', HEADS, least, most, 'LIMIT', from, page), {}
+    for i, head in ipairs(heads) do sigs[i] = head:match('^(.*):') end
+    local fits = sigs[1] and call('SMISMEMBER', SIGS_OF .. a, unpack(sigs)) or {}
     for i, yes in ipairs(fits) do
-      if yes == 1 then return names[i], tonumber(heads[2 * i]) end
+      if yes == 1 then return heads[i] end
     end
-    if #names < page then return end
+    if #heads < page then return end
     from, page = from + page, 64
   end
 end
 
--- The best runnable task that agent `a` satisfies: task, signature, rank. Strict: highest priority, then lowest stamp. With ageing a rank
--- weighs AGEING microseconds of waiting, so the five oldest are compared.
-local function best(a)
-  local sig, rank, least
+-- The best head for agent `a` when a queue is paused, or when a rank weighs AGEING microseconds of waiting: the five oldest are compared.
+local function weighed_head(a)
+  local best, least
   for p = 0, 4 do
-    local candidate, stamp
-    if not setting(tostring(p)) then candidate, stamp = oldest(a, p) end
-    if candidate and (not least or stamp + p * AGEING < least) then sig, rank, least = candidate, p, stamp + p * AGEING end
-    if sig and AGEING == 0 then break end
+    local head = not setting(tostring(p)) and first_head(a, p * RANK, p * RANK + RANK - 1)
+    if head and AGEING == 0 then return head end
+    local weight = head and call('ZSCORE', HEADS, head) - p * (RANK - AGEING)
+    if head and (not least or weight < least) then best, least = head, weight end
   end
-  if sig then return call('ZRANGE', WAITING .. sig .. ':' .. rank, 0, 0)[1], sig, rank end
+  return best
+end
+
+-- The best runnable task that agent `a` satisfies: task, signature, rank. Strict: highest priority, then lowest stamp.
+local function best(a)
+  local head
+  if AGEING > 0 or setting('0') or setting('1') or setting('2') or setting('3') or setting('4') then head = weighed_head(a)
+  else head = first_head(a, '-inf', '+inf') end
+  if head then return call('ZRANGE', WAITING .. head, 0, 0)[1], head:match('^(.*):(%d)$') end
 end

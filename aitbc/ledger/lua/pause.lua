@@ -8,5 +8,5 @@ if on then
 end
 call('HDEL', LEDGER, rank)
 local grants = {}
-for _, sig in ipairs(call('ZRANGE', HEADS .. rank, 0, -1)) do match(sig, grants) end
+for _, head in ipairs(heads_of(rank)) do match(head:match('^(.*):'), grants) end
 return grants

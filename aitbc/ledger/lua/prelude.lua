@@ -1,17 +1,18 @@
--- Prelude: before every step, after the generated constants (key names, bounds, OFFSET, loads of the strategies).
+-- Prelude: before every step. Words in capitals are key names and bounds: aitbc/ledger/scripts.py writes their values in their place.
 --
 -- Time is the ledger's own, in microseconds. Lua does not roll back: a step reads and checks first; after its first write only commands
 -- that cannot fail. Never use `..` or tostring on a stamp, time or score: Lua prints 14 digits; as an argument of `call` it keeps 17.
-local call, S = redis.call, 1000000
+local call = redis.call
 
 local clock = call('TIME')
 local now = clock[1] * S + clock[2] + OFFSET
 
 -- The named fields of a hash as a table; absent and empty ones are nil.
 local function get(key, ...)
-  local values, record = call('HMGET', key, ...), {}
-  for i, name in ipairs({...}) do
-    if values[i] and values[i] ~= '' then record[name] = values[i] end
+  local values, names, record = call('HMGET', key, ...), {...}, {}
+  for i = 1, #names do
+    local value = values[i]
+    if value and value ~= '' then record[names[i]] = value end
   end
   return record
 end

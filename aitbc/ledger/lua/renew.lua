@@ -6,9 +6,9 @@ if not id:find(':', 1, true) then id = by_token(id, token) end
 if not id then return {'unknown'} end
 local L, old = lease(id)
 local line = (L or old)[line_of(id)]
-if not line or line:match('^[^|]*|[^|]*|([^|]*)') ~= token then return {'unknown'} end
+if not line or fields_of(line)[3] ~= token then return {'unknown'} end
 if not L then return {'gone'} end
-if L.cancelling then return {'cancel', tonumber(L.expires)} end
+if L.cancelling then return {'cancel', tonumber(L.expires or L.deadline)} end
 local expires = math.min(now + RENEWAL, tonumber(L.deadline))
 call('ZREM', LEASES, id)
 call('ZADD', LEASES, expires == tonumber(L.deadline) and expires + SLACK or expires, id)

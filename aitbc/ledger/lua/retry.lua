@@ -18,6 +18,7 @@ call('HINCRBY', TASK .. t, 'retries', 1)
 call('HINCRBY', STATS, 'retried', 1)
 call('HINCRBY', STATS, 'kept_bytes', -kept_bytes(t))
 call('HINCRBY', STATS, 'reopened_' .. was, 1)
+if T.stamp then call('HSETNX', TASK .. t, 'submitted_at', T.stamp) end
 T.stamp = nil
 again(t, T, 0)
 if T.queue_timeout then call('ZADD', TIMEOUTS, now + T.queue_timeout, t) end

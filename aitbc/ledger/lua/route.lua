@@ -3,19 +3,24 @@
 -- own); the worker begins its grant, or else the first one made, kept in the task so that a repeat finds it.
 -- Returns {needs | why, grants of others…}; why: waiting, suspect, or the state that leaves nothing to do.
 local t, worker, token = unpack(ARGV)
-local T = get(TASK .. t, 'state', 'sig', 'stamp', 'lease', 'token', 'routed')
+local T = get(TASK .. t, 'state', 'tried', 'grants', 'retries', 'attempt', 'run_timeout', 'since', 'stamp', 'lines', 'idempotent', 'crashes',
+  'poisons', 'priority', 'sig', 'lease', 'token', 'routed')
 local before = T.state == 'running' and T.token == token and T.lease or T.routed and T.routed:match('^' .. token .. ' (.*)')
 if before then return {(try_begin(before, worker, token)) or T.state} end
 if T.state ~= 'queued' and T.state ~= 'waiting' then return {T.state or 'unknown'} end
 
-local grants = match(T.sig, {}, t)
+local by = {worker = worker, token = token}
+local grants = match(T.sig, {}, by, t, T)
 local last = grants[#grants] and grants[#grants]:match('^%S+')
 local own = last and granted[last][1] == t
 if T.state == 'queued' and not own then become(t, 'queued', 'waiting', T.stamp) end
 if not grants[1] then return {'waiting'} end
 local id = table.remove(grants, own and #grants or 1):match('^%S+')
-if not own then call('HSET', TASK .. t, 'routed', token .. ' ' .. id) end
-local answer = begin(id, worker, token, unpack(granted[id]))
+local answer = by.answer
+if not own then
+  call('HSET', TASK .. t, 'routed', token .. ' ' .. id)
+  if may_begin(granted[id][4], worker) then answer = begin(id, by, unpack(granted[id])) end
+end
 if not answer then
   hand_back(id, lease(id), S, grants)
   answer = 'suspect'

@@ -1,11 +1,12 @@
--- needs: agent
+-- needs: order, agent
 -- stats(): {counters, five queue sizes, paused ranks, live leases, active agents, strategy, weights of agents that have one}.
-local counters = call('HMGET', STATS, 'begun', 'completed', 'failed', 'attempts_good', 'attempts_bad', 'distribution_us')
+local counters = call('HMGET', STATS, 'begun', 'completed', 'failed', 'completed_in_vain', 'attempts_bad', 'distribution_us')
 for i = 1, 6 do counters[i] = counters[i] or '0' end
+counters[4] = string.format('%.0f', counters[2] + counters[4]) -- attempts that succeeded, their task cancelled or not
 local sizes, paused, weights = {}, {}, {}
 for p = 0, 4 do
   local n = 0
-  for _, sig in ipairs(call('ZRANGE', HEADS .. p, 0, -1)) do n = n + call('ZCARD', WAITING .. sig .. ':' .. p) end
+  for _, head in ipairs(heads_of(p)) do n = n + call('ZCARD', WAITING .. head) end
   sizes[#sizes + 1] = n
   if setting(tostring(p)) then paused[#paused + 1] = p end
 end

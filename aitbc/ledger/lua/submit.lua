@@ -1,21 +1,21 @@
 -- needs: order, agent, signature
--- submit((task, digest, rank, priority as sent, signature, terms, floor, task_data, requirements, max_attempts, run_timeout, queue_timeout,
---        delay, run_at, idempotency key, idempotent, job's queue, job) ...)      times in µs, 0 = none; no job: both empty
+-- submit((task, digest, rank, signature, terms, floor, task_data, requirements, max_attempts, run_timeout, queue_timeout, delay, run_at,
+--        idempotency key, idempotent, job's queue, job) ...)      times in µs, 0 = none; no job: both empty
 -- Records each task, puts it into the order, and pushes its route job when broker and ledger are one Redis: then no death of the API comes
 -- between. Grants nothing: the job does.
 -- Returns for each {created | exists | conflict | full | signatures, task, submitted at, 1 when a route job is wanted and was not pushed}.
 -- Refusals change nothing.
-local FIELDS = 18
+local FIELDS = 17
 
 -- Whether the job is in its queue now. The list is Celery's: whatever else somebody has put there must not stop a script half way.
 local function pushed(queue, job) return job ~= '' and type(redis.pcall('LPUSH', queue, job)) == 'number' end
 
-local function submit(t, digest, rank, sent, sig, terms, floor, data, requirements, attempts, run, wait, delay, run_at, key, idempotent,
-                      queue, job)
+local function submit(t, digest, rank, sig, terms, floor, data, requirements, attempts, run, wait, delay, run_at, key, idempotent, queue,
+                      job)
   if key ~= '' then t = call('GET', IDEMPOTENCY .. key) or t end
-  local before = get(TASK .. t, 'digest', 'submitted_at', 'state')
+  local before = get(TASK .. t, 'digest', 'submitted_at', 'stamp', 'state')
   if before.digest then
-    return {before.digest == digest and 'exists' or 'conflict', t, before.submitted_at, before.state == 'queued' and 1 or 0}
+    return {before.digest == digest and 'exists' or 'conflict', t, before.submitted_at or before.stamp, before.state == 'queued' and 1 or 0}
   end
   if not may_live() then return {'full', t, now, 0} end
   if not may_use(sig) then return {'signatures', t, now, 0} end
@@ -23,9 +23,13 @@ local function submit(t, digest, rank, sent, sig, terms, floor, data, requiremen
   local due = math.max(tonumber(run_at), now + delay)
   local stamp = due <= now and new_stamp() or ''
   local state = due <= now and 'queued' or 'scheduled'
-  local record = {'task_id', t, 'state', state, 'digest', digest, 'priority', rank, 'priority_sent', sent, 'sig', sig, 'task_data', data,
-    'requirements', requirements, 'max_attempts', attempts, 'run_timeout', run, 'submitted_at', now, 'since', due, 'stamp', stamp}
+  local record = {'state', state, 'digest', digest, 'priority', rank, 'sig', sig, 'task_data', data, 'stamp', stamp}
   local function add(name, value) record[#record + 1], record[#record + 2] = name, value end
+  -- What is usual is left out: docs/keys.md. Half the tasks' memory is fields.
+  if requirements ~= '{}' then add('requirements', requirements) end
+  if tonumber(attempts) ~= USUAL_ATTEMPTS then add('max_attempts', attempts) end
+  if tonumber(run) ~= USUAL_RUN then add('run_timeout', run) end
+  if stamp ~= now then add('submitted_at', now) end
   if due > now then add('due', due) end
   if idempotent ~= '' then add('idempotent', idempotent) end
   if key ~= '' then add('idempotency_key', key) end

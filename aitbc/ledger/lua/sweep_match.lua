@@ -5,7 +5,8 @@ local grants, more = {}, 0
 pass_when_full()
 for p = 0, 4 do
   if not setting(tostring(p)) then
-    for _, sig in ipairs(call('ZRANGE', HEADS .. p, 0, -1)) do
+    for _, head in ipairs(heads_of(p)) do
+      local sig = head:match('^(.*):')
       if #grants < GRANTS and call('EXISTS', score_key(sig)) == 1 then match(sig, grants) end
     end
   end

@@ -33,7 +33,7 @@ end
 
 local function trim(state, list)
   for _, t in ipairs(list) do
-    if not call('HGET', TASK .. t, 'lease') or call('HGET', TASK .. t, 'lease') == '' then erase(t, state) end
+    if call('HEXISTS', TASK .. t, 'lease') == 0 then erase(t, state) end
   end
 end
 for _, state in ipairs({'completed', 'failed', 'cancelled'}) do trim(state, due(TASKS .. state, now - KEEP_TASKS)) end

@@ -70,6 +70,7 @@ class Desk:
         self.settings = Settings(redis_url=url, **settings)
         self.ledger = Ledger(self.settings, offset=OFFSET)
         self.redis, self.run, self.offset = self.ledger.redis, self.ledger.run, 0.0
+        self.fixed = dict(scripts.FIXED)
         self.tokens = itertools.count(1)  # threads may share it
 
     def close(self) -> None:
@@ -83,8 +84,8 @@ class Desk:
 
     def constant(self, **values: int) -> None:
         """Compile other values of fixed constants into every script."""
-        texts = {name: script.text for name, script in self.ledger._scripts.items()}
-        self.ledger._scripts = rewritten(texts, values)
+        self.fixed |= values
+        self.ledger._scripts = scripts.load(self.settings, OFFSET, self.fixed)
 
     # -- time
     def at(self, seconds: float) -> None:
@@ -163,7 +164,7 @@ class Desk:
 
     def places(self) -> dict[str, list[str]]:
         """Every set and sorted set of tasks and leases with its members in order, every hash of workers: the work lists, whole."""
-        kept = ("tasks:", "heads:", "leases", "cancelling:", "workers:")
+        kept = ("tasks:", "heads", "leases", "cancelling:", "workers:")
         found = {
             key: sorted(v, key=v.__getitem__) if isinstance(v, dict) else sorted(v)
             for key, v in self.whole().items()
@@ -205,17 +206,11 @@ def registration(name: str, slots: int = 1, **more: Any) -> Registration:
 
 def new_task(name: str, *, priority: Priority = Priority.NORMAL, needs: Requirements | None = None, **more: Any) -> NewTask:
     fields: dict[str, Any] = {"task_data": '{"list":[],"big":12345678901234567890}', "digest": f"digest of {name}", **more}
-    return NewTask(name, priority=priority, priority_as_sent=priority.value, requirements=needs or Requirements(), **fields)
+    return NewTask(name, priority=priority, requirements=needs or Requirements(), **fields)
 
 
-def rewritten(texts: Mapping[str, str], constants: Mapping[str, int]) -> dict[str, scripts.Script]:
-    """Scripts of these texts, with other values of fixed constants."""
-    found = {}
-    for name, before_all in texts.items():
-        body = before_all
-        for constant, value in constants.items():
-            before = f"local {constant} = {scripts.FIXED[constant]}\n"
-            assert before in body
-            body = body.replace(before, f"local {constant} = {value}\n")
-        found[name] = scripts.Script(name, body, hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest())
-    return found
+def of_texts(texts: Mapping[str, str]) -> dict[str, scripts.Script]:
+    """Scripts of these texts."""
+    return {
+        name: scripts.Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()) for name, text in texts.items()
+    }

@@ -51,7 +51,7 @@ def test_a_begun_lease_keeps_its_slot_until_it_ends(sound):
         "tasks:cancelled": ["t"],
         "tasks:queued": ["next"],
         "tasks:waiting:any:3": ["next"],
-        "heads:3": ["any"],
+        "heads": ["any:3"],
         "leases": ["t:1"],
         "leases:agent:a": ["t:1"],
         "leases:worker:w1": ["t:1"],

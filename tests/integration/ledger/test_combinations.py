@@ -86,7 +86,8 @@ def test_what_comes_of_an_attempt(sound, how, most, idempotent, cancelled, other
     assert (first.attempt, first.agent_id) == (1, "a")
     if not cancelled:
         assert first.outcome == comes.outcome
-        assert sound.redis.hget("stats", "attempts_good" if comes.good else "attempts_bad") == b"1"
+        stats = sound.run(tasks.stats())
+        assert (stats.succeeded_attempts, stats.failed_attempts) == ((1, 0) if comes.good else (0, 1))
     assert sound.redis.scard("leases:agent:a") == (task.state == "running" and task.agent_id == "a")
 
     if state == "running":

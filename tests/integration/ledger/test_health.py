@@ -30,6 +30,20 @@ def test_five_failures_open_the_breaker_and_one_probe_closes_it(sound):
     assert (ended.next.task_id, sound.run(agents.read("a")).breaker) == ("t2", "closed")
 
 
+def test_of_the_grants_of_a_good_probe_one_is_begun(sound):
+    sound.agent("a", 5, heartbeat_timeout=0)
+    fails(sound, 5)
+    for name in ("t1", "t2", "t3", "t4"):
+        sound.task(name)
+    [grant] = sound.pass_time(12)
+    token, spare = sound.token(), sound.token()
+    call = Call(sound, sound.begin(grant.lease_id, token=token).attempt, "w1", token)
+    for ended in (call.ends(DONE, spare), call.ends(DONE, spare)):
+        assert (ended.next.task_id, [g.task_id for g in ended.grants]) == ("t2", ["t3", "t4"])
+    assert [sound.field(name, "attempt") for name in ("t2", "t3", "t4")] == ["1", "", ""]
+    assert sound.begin("t3:1", "w2").attempt
+
+
 def test_a_failed_probe_opens_it_for_longer(sound):
     sound.agent("a", heartbeat_timeout=0)
     fails(sound, 5)

@@ -4,11 +4,13 @@ import pytest
 
 from aitbc.errors import Conflict, Full, Invalid, NotFound
 from aitbc.ledger import tasks
+from aitbc.ledger.scripts import FIXED
+from aitbc.ledger.step import micros
 from aitbc.ledger.tasks import TaskFilter
 from aitbc.model.priority import Priority
 from aitbc.model.requirements import Requirements
 from aitbc.model.task import TaskState
-from tests.integration.ledger.desk import COUNTED, DONE, FINAL
+from tests.integration.ledger.desk import COUNTED, DONE, FINAL, new_task
 
 
 def test_a_repeated_submit_is_the_same_task(sound):
@@ -24,6 +26,42 @@ def test_a_repeated_submit_is_the_same_task(sound):
     sound.agent("a")
     sound.begin("t:1")
     assert not sound.task("t").publish
+
+
+def test_a_record_leaves_out_what_is_usual(sound):
+    """The constants for what is left out are a task's defaults of today; they must outlive those."""
+    usual = new_task("t")
+    assert (usual.max_attempts, micros(usual.run_timeout)) == (FIXED["USUAL_ATTEMPTS"], FIXED["USUAL_RUN"])
+    plain = sound.task("t")
+    assert set(sound.redis.hkeys("task:t")) == {b"state", b"digest", b"priority", b"sig", b"task_data", b"stamp"}
+    task = sound.read("t")
+    assert (task.task_id, task.max_attempts, task.requirements, task.submitted_at) == ("t", 3, {}, plain.submitted_at)
+    sound.agent("a", 2)
+    assert round(sound.begin("t:1").attempt.seconds_left) == 300
+    own = sound.started("own", max_attempts=5, run_timeout=7, needs=Requirements(agent_type="worker"))
+    task = sound.read("own")
+    assert (round(own.attempt.seconds_left), task.max_attempts, task.requirements) == (7, 5, {"agent_type": "worker"})
+
+
+def test_a_task_was_submitted_when_it_was(sound):
+    """Its stamp tells so, unless the clock was set back (stamps go on), it has none yet, or a retry by hand gave it another."""
+    for name, how in (("t1", {}), ("t2", {}), ("late", {"delay": 9.0})):
+        first = sound.task(name, **how)
+        sound.run(tasks.cancel(name))
+        for at in (-5, 1, 1):
+            sound.at(at)
+            assert sound.task(name, **how).submitted_at == sound.read(name).submitted_at == first.submitted_at
+            if sound.state(name) == "cancelled":
+                sound.run(tasks.retry(name, "request", Requirements()))
+
+
+def test_an_ended_task_keeps_nothing_of_its_lease(sound):
+    sound.agent("a")
+    call = sound.started("t")
+    call.renews()
+    call.ends()
+    assert not {b"lease", b"token", b"deadline", b"expires", b"async", b"instance"} & set(sound.redis.hkeys("task:t"))
+    assert sound.field("t", "worker") == "w1"  # shown for good
 
 
 def test_live_tasks_are_bounded(sound):

@@ -1,12 +1,13 @@
 """Steps as values: what they send, and how replies are read."""
 
 import base64
+import re
 
 import pytest
 
 from aitbc.errors import Conflict, Full, Invalid, NotFound
 from aitbc.ledger import agents, leases, queues, scripts, step, sweep, tasks, workers
-from aitbc.ledger.keys import BY_NAME, KEYS, lua_constants
+from aitbc.ledger.keys import BY_NAME, KEYS, lua_names
 from aitbc.ledger.strategy import DEFAULT, STRATEGIES
 from aitbc.ledger.tasks import TaskFilter
 from aitbc.model.agent import AgentQuery, AgentType, Registration
@@ -41,17 +42,17 @@ def test_grants(rank):
 
 
 def test_a_submit():
-    task = NewTask("t", "{}", Priority.HIGH, "HIGH", Requirements(), "d", run_timeout=1.5, delay=2, idempotent=True)
+    task = NewTask("t", "{}", Priority.HIGH, Requirements(), "d", run_timeout=1.5, delay=2, idempotent=True)
     sent = tasks.submit(task)
     assert sent.script == "submit"
-    assert sent.args == ("t", "d", 2, "HIGH", "any", "", 0, "{}", "{}", 3, 1500000, 0, 2000000, 0, "", "1", "", "")
+    assert sent.args == ("t", "d", 2, "any", "", 0, "{}", "{}", 3, 1500000, 0, 2000000, 0, "", "1", "", "")
     assert sent.parse([[b"created", b"t", 1000000, 1]]) == tasks.Submitted(
         "t", "1970-01-01T00:00:01.000000+00:00", created=True, publish=True
     )
 
 
 def test_a_submit_with_its_job_and_many():
-    task = NewTask("t", "{}", Priority.HIGH, "HIGH", Requirements(), "d")
+    task = NewTask("t", "{}", Priority.HIGH, Requirements(), "d")
     assert tasks.submit(task, Job("high", b"{}")).args[-2:] == ("high", b"{}")
     sent = tasks.submit_many([(task, Job("high", b"{}")), (task, None)])
     assert sent.args == tasks.submit(task, Job("high", b"{}")).args + tasks.submit(task).args
@@ -147,20 +148,34 @@ def test_every_step_names_a_script_that_is_there():
     assert set(scripts.names()) == set(loaded)
     assert not set(scripts.PARTS) & set(loaded)
     for script in loaded.values():
-        assert script.text.count("local call, S = redis.call") == 1
+        assert script.text.count("local call = redis.call") == 1
         assert len(script.sha) == 40
 
 
 def test_settings_and_offset_are_compiled_in():
-    text = scripts.load(Settings(max_live_tasks=7, ageing=1.5, keep_tasks=2), "12")["submit"].text
-    for line in ("local MAX_LIVE = 7\n", "local AGEING = 1500000\n", "local KEEP_TASKS = 2000000\n", "local OFFSET = 12\n"):
-        assert line in text
+    loaded = scripts.load(Settings(max_live_tasks=7, ageing=1.5, keep_tasks=2), "12", {**scripts.FIXED, "GRANTS": 3})
+    assert "(n.cancelled or 0) < 7\n" in loaded["submit"].text
+    assert "clock[2] + 12\n" in loaded["submit"].text
+    assert "now - 2000000)" in loaded["sweep_tasks"].text
+    assert "while #grants < 3 do" in loaded["route"].text
+    assert "- p * (1125899906842624 - 1500000)" in loaded["route"].text
+
+
+def test_a_script_holds_what_its_verb_reaches():
+    loaded = scripts.load(Settings())
+    for script in loaded.values():
+        functions = re.findall(r"^local function (\w+)", script.text, re.MULTILINE)
+        assert len(functions) == len(set(functions))
+        code = re.sub(r"--.*|'[^'\n]*'", "", script.text)
+        assert not [name for name in functions if len(re.findall(rf"\b{name}\b", code)) < 2]
+        assert not [word for word in re.findall(r"\b[A-Z][A-Z_]+\b", code) if word in scripts.FIXED or word in BY_NAME]
+    assert "local function sweep" not in loaded["read_task"].text
 
 
 def test_keys():
     assert BY_NAME["TASK"] == "task:"
     assert len({key.prefix for key in KEYS}) == len(KEYS)
-    assert "local TASK = 'task:'\n" in lua_constants()
+    assert lua_names()["TASK"] == "'task:'"
 
 
 def test_strategies():
