@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from aitbc.ledger.step import MICRO
 from aitbc.ledger.view import View
 from aitbc.model.agent import AgentStatus, Breaker
 from aitbc.model.task import TERMINAL
@@ -130,10 +131,15 @@ def signatures(v: View) -> Iterator[str]:
 
 
 def work(v: View) -> Iterator[str]:
-    """6 (L4): no runnable head beside a free agent."""
+    """6 (L4): no runnable head beside a free agent, but for one whose job is under way."""
+    under_way = {task for task, since in v.snapshot.at("heads:seen").items() if v.now - int(since) < 2 * MICRO}
     for rank, oldest in v.heads.items():
         for sig in oldest:
-            looked = v.swept or any(v.tasks[t]["state"] == "waiting" for t in v.waiting.get(f"{sig}:{rank}", ()) if t in v.tasks)
+            tasks = v.waiting.get(f"{sig}:{rank}", {})
+            first = min(tasks, key=tasks.__getitem__, default="")
+            looked = (v.swept and first not in under_way) or any(
+                v.tasks[t]["state"] == "waiting" for t in v.waiting.get(f"{sig}:{rank}", ()) if t in v.tasks
+            )
             if looked and str(rank) not in v.ledger and v.members(f"agents:score:{v.epoch}:{sig}"):
                 yield f"6 signature {sig} of rank {rank} waits beside a free agent"
 

@@ -43,6 +43,7 @@ KEYS: tuple[Key, ...] = (
     Key("ALL", "tasks:all", "zset", "every task, by when it was submitted"),
     Key("WAITING", "tasks:waiting:", "zset", "{signature}:{rank}: runnable tasks, by stamp"),
     Key("HEADS", "heads", "zset", "{signature}:{rank} with runnable tasks, by rank × 2^50 + stamp of the oldest − 1.6e15"),
+    Key("SEEN", "heads:seen", "hash", "queued task that the last sweep found first of its list beside a free agent: since when"),
     Key("TIMEOUTS", "tasks:timeouts", "zset", "task with a queue_timeout, by when it passes"),
     Key("IDEMPOTENCY", "idempotency:", "string", "{key}: the task submitted under an Idempotency-Key; lives as long as it"),
     Key("LEASES", "leases", "zset", "live lease ({task}:{grant}), by when it must next be looked at"),

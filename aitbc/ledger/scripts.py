@@ -37,6 +37,7 @@ FIXED: dict[str, int] = {
     "DRIFT_TIME": micros(600),  # health drifts back to 1 with this time constant
     "SIGNATURE_IDLE": micros(600),
     "MAX_CRASHES": 5,
+    "PATIENCE": micros(0.9),  # a sweep later a job that has not been looked at counts as lost, unless others were
     "USUAL_ATTEMPTS": USUAL_ATTEMPTS,
     "USUAL_RUN": micros(300),  # run_timeout; both are what a task's record leaves out, so they must never change
     "RANK": 1 << 50,  # `heads` puts ranks this far apart: stamps stay between until 2056, 5 ranks below 2^53

@@ -3,14 +3,34 @@
 -- a switch of strategy; signatures unused for 10 minutes go. Returns {1 when more, grants…}.
 local grants, more = {}, 0
 pass_when_full()
+
+-- A task that is queued has a job under way, which a worker begins for less than a grant and a job of its own cost. Its job counts as lost
+-- when the same task is still first after PATIENCE: then, and at once for those behind it as long as nobody else takes any.
+local function oldest(head) return call('ZRANGE', WAITING .. head, 0, 0)[1] end
+local seen, kept = {}, {}
+local found = call('HGETALL', SEEN)
+for i = 1, #found, 2 do seen[found[i]] = tonumber(found[i + 1]) end
+
+local function look(head)
+  local sig, t = head:match('^(.*):'), oldest(head)
+  if call('HGET', TASK .. t, 'state') == 'waiting' then return match(sig, grants) end
+  local since = seen[t] or now
+  if now - since >= PATIENCE then
+    match(sig, grants)
+    t = oldest(head)
+  end
+  if t then kept[#kept + 1], kept[#kept + 2] = t, since end
+end
+
 for p = 0, 4 do
   if not setting(tostring(p)) then
     for _, head in ipairs(heads_of(p)) do
-      local sig = head:match('^(.*):')
-      if #grants < GRANTS and call('EXISTS', score_key(sig)) == 1 then match(sig, grants) end
+      if #grants < GRANTS and call('EXISTS', score_key(head:match('^(.*):'))) == 1 and oldest(head) then look(head) end
     end
   end
 end
+call('DEL', SEEN)
+if kept[1] then call('HSET', SEEN, unpack(kept)) end
 if #grants >= GRANTS then more = 1 end
 local sig = call('SRANDMEMBER', BUILDING)
 if sig then

@@ -106,6 +106,12 @@ class Desk:
                 raise AssertionError(f"{step.script} always wants more")
         return grants
 
+    def sweep_for_lost_jobs(self) -> list[Grant]:
+        """Two sweeps, a second apart: a queued task that is still first at the second has lost its job, and those behind it too."""
+        found = self.sweep()
+        self.at(1)
+        return found + self.sweep()
+
     def pass_time(self, seconds: float, *beating: str, stride: float = 2.0) -> list[Grant]:
         """Let time pass in strides, sweeping; these agents and workers (`w…`) give signs of life."""
         grants: list[Grant] = []

@@ -113,7 +113,7 @@ def test_three_hundred_signatures_of_which_256_may_be(sound):
             refused += 1
     assert refused == 44
     assert sound.redis.scard("agents:sigs:all") == 256
-    sound.sweep()
+    sound.sweep_for_lost_jobs()
     assert sound.redis.scard("leases:agent:all") == 9
     lease = next(iter(sound.redis.smembers("leases:agent:all"))).decode()
     token = sound.token()

@@ -281,3 +281,32 @@ def test_a_jump_of_the_clock_costs_nobody_anything(sound, jump):
     assert sound.run(agents.read("a")).status == "active"
     assert sound.run(workers.alive("w1")).known
     assert call.ends().word == "completed"
+
+
+def test_a_task_whose_job_is_under_way_is_left_to_it(sound):
+    """Routing it costs less than a grant and a job of its own. Only a task that is still first a second later has lost its job."""
+    sound.agent("a", 9, heartbeat_timeout=0)
+    for n in range(6):
+        sound.task(f"t{n}")
+    assert sound.sweep() == []
+    sound.route("t0")
+    sound.at(1)
+    assert sound.sweep() == []  # somebody took one since
+    sound.route("t1")
+    sound.at(1)
+    assert sound.sweep() == []
+    sound.at(0.5)
+    assert sound.sweep() == []
+    sound.at(0.5)
+    assert [grant.task_id for grant in sound.sweep()] == ["t2", "t3", "t4", "t5"]
+    assert not sound.redis.exists("heads:seen")
+
+
+def test_a_waiting_task_beside_a_free_agent_is_matched_at_once(sound):
+    """It has been looked at already: whatever left it there, no job is under way for it."""
+    sound.agent("a", heartbeat_timeout=0)
+    sound.task("t")
+    sound.redis.hset("task:t", "state", "waiting")
+    sound.redis.zadd("tasks:waiting", {"t": sound.redis.zscore("tasks:queued", "t")})
+    sound.redis.zrem("tasks:queued", "t")
+    assert [grant.task_id for grant in sound.sweep()] == ["t"]

@@ -204,4 +204,4 @@ def test_a_resumed_queue_a_risen_health_and_a_due_breaker_match(sound):
     sound.at(0)
     sound.agent("a", heartbeat_timeout=0)
     sound.task("t")
-    assert [g.task_id for g in sound.sweep()] == ["t"]  # its route job was lost
+    assert [g.task_id for g in sound.sweep_for_lost_jobs()] == ["t"]

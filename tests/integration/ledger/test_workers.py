@@ -40,7 +40,7 @@ def test_poison_is_found_and_no_neighbour_goes_with_it(sound):
     sound.agent("a", 9, heartbeat_timeout=0)
     for name in ("poison", "n1", "n2"):
         sound.task(name)
-    sound.sweep()
+    sound.sweep_for_lost_jobs()
     for n, neighbours in enumerate([["n1"], ["n2"], ["n1", "n2"], ["n1", "n2"], ["n1"]]):
         crash(sound, "poison", f"w{n}", *neighbours)
         assert int(sound.field("poison", "crashes")) == n + 1
@@ -54,7 +54,7 @@ def test_whoever_died_beside_poison_is_cleared_when_it_is_found(sound):
     sound.agent("a", 9, heartbeat_timeout=0)
     for name in ("poison", "n1", "n2"):
         sound.task(name)
-    sound.sweep()
+    sound.sweep_for_lost_jobs()
     for n in range(2):
         crash(sound, "poison", f"w{n}", "n1", "n2")
     token, lease = sound.token(), sound.field("n1", "lease")
@@ -77,7 +77,7 @@ def test_a_worker_holds_one_suspect(sound):
     sound.agent("a", 9, heartbeat_timeout=0)
     for name in ("s1", "s2"):
         sound.task(name)
-    sound.sweep()
+    sound.sweep_for_lost_jobs()
     for n in range(2):
         crash(sound, "s1", f"w{n}", "s2")
     token = sound.token()
@@ -95,7 +95,7 @@ def test_a_route_job_hands_a_suspect_back(sound):
     sound.agent("a", 9, heartbeat_timeout=0)
     for name in ("s1", "s2"):
         sound.task(name)
-    sound.sweep()
+    sound.sweep_for_lost_jobs()
     for n in range(2):
         crash(sound, "s1", f"w{n}", "s2")
     sound.begin(sound.field("s1", "lease"), "w9")
@@ -119,7 +119,7 @@ def test_a_suspect_that_became_a_202_does_not_free_the_next_one(sound):
     sound.agent("a", 9, heartbeat_timeout=0)
     for name in ("s1", "s2"):
         sound.task(name)
-    sound.sweep()
+    sound.sweep_for_lost_jobs()
     for n in range(2):
         crash(sound, "s1", f"w{n}", "s2")
     token = sound.token()
@@ -135,7 +135,7 @@ def test_many_leases_of_a_dead_worker_end_in_chunks(sound):
     sound.agent("a", 30, heartbeat_timeout=0)
     for n in range(25):
         sound.started(f"t{n}", max_attempts=1)
-    sound.sweep()
+    sound.sweep_for_lost_jobs()
     sound.at(3)
     sound.run(workers.alive("w1"))
     for _ in range(6):
