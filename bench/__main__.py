@@ -28,13 +28,16 @@ def main() -> int:
         try:
             for name in options.names:
                 _one(name, lab, found)
+                if options.write:  # each time: a long run that is stopped has not been for nothing
+                    _write(machine, found)
         finally:
             lab.close()
-    judged = bars([bar for result in found.values() for bar in result.bars])
-    print(f"\n{judged}")
-    if options.write:
-        _write([machine, judged], found)
+    print(f"\n{_judged(found)}")
     return int(len(found) < len(options.names))
+
+
+def _judged(found: dict[str, Result]) -> Table:
+    return bars([bar for result in found.values() for bar in result.bars])
 
 
 def _options() -> argparse.Namespace:
@@ -60,18 +63,16 @@ def _one(name: str, lab: Lab, found: dict[str, Result]) -> None:
     print(f"\n({name}: {time.monotonic() - began:.0f} s)", flush=True)
 
 
-def _write(first: list[Table], found: dict[str, Result]) -> None:
+def _write(machine: Table, found: dict[str, Result]) -> None:
     """The page, and a picture for each plot."""
     from bench.plots import draw
 
     PAGE.mkdir(exist_ok=True)
-    parts = [*map(str, first)]
+    parts = [str(machine), str(_judged(found))]
     for result in found.values():
         parts += map(str, result.tables)
         parts += [f"![{plot.title}]({draw(plot, PAGE).name})" for plot in result.plots]
-    (PAGE / "results.md").write_text(
-        NOTE + "\n\n".join(parts).replace("\n### ", "\n## ").replace("### Machine", "## Machine") + "\n", "utf-8"
-    )
+    (PAGE / "results.md").write_text(NOTE + "\n\n".join(parts) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class Lab:
 
     @property
     def longest(self) -> float:
-        return 3.0 if self.quick else 5.0
+        return 3.0 if self.quick else 4.0
 
     @property
     def tasks(self) -> int:

@@ -40,7 +40,7 @@ class Table:
 
     def __str__(self) -> str:
         lines = [self.head, ["-"] * len(self.head), *self.rows]
-        text = f"### {self.title}\n\n" + "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+        text = f"## {self.title}\n\n" + "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
         return text + (f"\n\n{self.note}" if self.note else "")
 
 

@@ -8,18 +8,18 @@ from bench.table import Result
 
 SCENARIOS: dict[str, Callable[[Lab], Result]] = {
     "chain": chain.run,
-    "aof": aof.run,
-    "processes": processes.run,
     "live": live.run,
     "submit": submit.run,
     "idle": idle.run,
+    "aof": aof.run,
+    "processes": processes.run,
     "agents": agents.run,
-    "waiting": waiting.run,
     "payload": payload.run,
     "inflight": inflight.run,
     "memory": memory.run,
     "storage": storage.run,
     "rabbit": rabbit.run,
+    "waiting": waiting.run,
     "ledger": ledger.run,
 }
 QUICK: dict[str, Callable[[Lab], Result]] = {"quick": chain.quick}

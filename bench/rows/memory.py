@@ -1,4 +1,4 @@
-"""A worker's memory over a long run: after 50,000 tasks and after 1,000,000 (`--full`); by default after 10,000 and 60,000."""
+"""A worker's memory over a long run: after 50,000 tasks and after 1,000,000 (`--full`); by default after 5,000 and 30,000."""
 
 import time
 
@@ -7,13 +7,13 @@ from bench.drain import rss
 from bench.lab import Lab, completed
 from bench.table import Bar, Plot, Ratios, Result, Table
 
-CHUNK = 5_000
-POINTS = 12
+CHUNK = 3_000
+POINTS = 11
 
 
 def run(lab: Lab) -> Result:
     """One run; more would measure the same."""
-    early, late = (50_000, 1_000_000) if lab.full else (10_000, 60_000)
+    early, late = (50_000, 1_000_000) if lab.full else (5_000, 30_000)
     wanted = [early + k * (late - early) // (POINTS - 1) for k in range(POINTS)]
     seen = []
     with lab.redis() as redis:

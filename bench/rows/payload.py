@@ -8,7 +8,7 @@ from bench.lab import Lab, rates, side_by_side
 from bench.servers import Redis
 from bench.table import Plot, Ratios, Result, Table, rate
 
-SIZES = {"1 kB": (1_000, 10_000), "10 kB": (10_000, 5_000), "100 kB": (100_000, 1_500), "1 MB": (1_000_000, 200)}
+SIZES = {"1 kB": (1_000, 8_000), "10 kB": (10_000, 4_000), "100 kB": (100_000, 1_000), "1 MB": (1_000_000, 150)}
 """Bytes, and tasks."""
 
 

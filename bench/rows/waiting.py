@@ -7,7 +7,7 @@ from bench.lab import Lab, rates, side_by_side
 from bench.servers import AgentServer
 from bench.table import Bar, Plot, Ratios, Result, Table, rate
 
-COUNTS = (0, 10_000, 100_000, 1_000_000)
+COUNTS = (0, 100_000, 1_000_000)
 
 
 def run(lab: Lab) -> Result:
