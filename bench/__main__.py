@@ -1,6 +1,8 @@
 """Measure, print, and with `--write` keep it: `python -m bench [SCENARIO ...]`, all by default; `python -m bench quick` for every day."""
 
 import argparse
+import os
+import signal
 import sys
 import tempfile
 import time
@@ -20,7 +22,9 @@ NOTE = "<!-- Written by `make bench`: run it again, do not edit. -->\n\n# Result
 def main() -> int:
     """Exit code 1 when a scenario failed; a bar that is missed is no failure."""
     options = _options()
-    machine = Table("Machine", ("", ""), [*described(), ("rounds", str(options.rounds))])
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(1))  # through every `with`: no server is left behind
+    machine = Table("Machine", ("", ""), [*described(), ("rounds", str(options.rounds))], _warning(options.rounds))
     print(machine, flush=True)
     found: dict[str, Result] = {}
     with tempfile.TemporaryDirectory(prefix="aitbc-bench-") as folder:
@@ -34,6 +38,13 @@ def main() -> int:
             lab.close()
     print(f"\n{_judged(found)}")
     return int(len(found) < len(options.names))
+
+
+def _warning(rounds: int) -> str:
+    """What makes a run unfit to be quoted."""
+    load = os.getloadavg()[0]
+    reasons = [f"others used this machine (load {load:.1f})"] * (load > 1) + ["there were fewer than three rounds"] * (rounds < 3)
+    return f"**Not to be quoted: {' and '.join(reasons)}.**" if reasons else ""
 
 
 def _judged(found: dict[str, Result]) -> Table:

@@ -56,17 +56,18 @@ class Coordinator:
         self.steps([tasks.submit(_task(f"{0:032x}", "{}", delay=3600))])
         self.sweep()
 
-    def steps(self, steps: Iterable[Step[Any]]) -> None:
-        """Run steps, 500 at a time."""
+    def steps(self, steps: Iterable[Step[Any]], at_once: int = 500) -> None:
+        """Run steps, so many in one write."""
 
         async def run() -> None:
             pipeline, rest = Pipeline(self.settings), iter(steps)
             pipeline.start()
-            while chunk := list(itertools.islice(rest, 500)):
+            while chunk := list(itertools.islice(rest, at_once)):
                 await asyncio.gather(*map(pipeline.run, chunk))
             await pipeline.close()
 
-        asyncio.run(run())
+        with self.redis.filling():
+            asyncio.run(run())
 
     def sweep(self) -> None:
         """What a worker does once a second, to its end."""
@@ -91,7 +92,7 @@ class Coordinator:
         self.submitted += n
         data = payload(size)
         before = self.redis.client.llen(QUEUE)
-        self.steps(tasks.submit(_task(task_id, data)) for task_id in ids)
+        self.steps((tasks.submit(_task(task_id, data)) for task_id in ids), at_once=max(1, min(500, 2_000_000 // size)))
         if not jobs:
             return
         if self.redis.client.llen(QUEUE) != before:
@@ -103,8 +104,9 @@ class Coordinator:
         self.submit(max(0, n - int(self.redis.client.llen(QUEUE))))
 
     def push(self, ids: Sequence[str]) -> None:
-        for first in range(0, len(ids), 1000):
-            self.redis.client.lpush(QUEUE, *self.template.jobs(ids[first : first + 1000]))
+        with self.redis.filling():
+            for first in range(0, len(ids), 1000):
+                self.redis.client.lpush(QUEUE, *self.template.jobs(ids[first : first + 1000]))
 
 
 def payload(size: int) -> str:

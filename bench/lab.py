@@ -65,7 +65,7 @@ class Lab:
         settings = {
             "REDIS_URL": redis.url,
             "AITBC_WORKER_CONCURRENCY": str(CONCURRENCY),
-            "AITBC_SHUTDOWN_TIMEOUT": "5",
+            "AITBC_SHUTDOWN_TIMEOUT": "2",
             "AITBC_MAX_LIVE_TASKS": "5000000",
         }
         arguments = ["celery", "-A", "aitbc.tasks", "worker", "--loglevel", "WARNING", "-n", f"{name}@bench", *options]

@@ -16,15 +16,17 @@ DRAMATIQ = ("dramatiq", "bench.baselines.dramatiq_chain", "-p", "2", "-t", "8")
 TASKIQ = ("taskiq", "worker", "bench.baselines.taskiq_chain:broker", "-w", "2", "--max-async-tasks", "256", "--no-parse")
 
 
-def fill(module: str, n: int, **env: str) -> None:
+def fill(redis: Redis, module: str, n: int, **env: str) -> None:
+    """In a process of its own: a baseline reads its Redis when it is imported."""
     code = f"from bench.baselines import {module}; {module}.fill({n})"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(**env), check=True)
+    with redis.filling():
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(**env), check=True)
 
 
 def noop(lab: Lab, redis: Redis, broker: str = "", n: int = 2_400) -> Drain:
     """Bare stock Celery on this Redis."""
     redis.client.flushall()
-    fill("noop", n, BENCH_BROKER=broker or redis.url)
+    fill(redis, "noop", n, BENCH_BROKER=broker or redis.url)
     worker = lab.process("noop", redis.folder, "celery", "-A", "bench.baselines.noop", *CELERY, BENCH_BROKER=broker or redis.url)
     left = (lambda: waiting(broker)) if broker else lambda: int(redis.client.llen("celery")) + int(redis.client.hlen("unacked"))
     return drain([worker], lambda: n - left(), n, redis, lab.longest, end=Process.kill)
@@ -50,7 +52,7 @@ def done(redis: Redis) -> int:
 def chain(lab: Lab, redis: Redis, module: str, command: tuple[str, ...], n: int, in_flight: int) -> Drain:
     """A chain on another queue. Checked: every POST is done, but for those in flight when its worker is killed."""
     agents(redis, lab.agents)
-    fill(module, n, BENCH_REDIS=redis.url)
+    fill(redis, module, n, BENCH_REDIS=redis.url)
     posts = lab.agents.counts()["posts"]
     worker: Process = lab.process(module, redis.folder, *command, BENCH_REDIS=redis.url)
     found = drain([worker], lambda: done(redis), n, redis, lab.longest, end=Process.kill)

@@ -1,9 +1,11 @@
 """What stands around a measured worker: Redis, the agents' server, the API. Loopback only; each is ended by its own process id."""
 
+import contextlib
 import http.client
 import itertools
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,6 +44,7 @@ class Redis(Server):
 
     def __init__(self, folder: Path, fsync: str = "always") -> None:
         super().__init__(folder)
+        self.fsync = fsync
         self.url = f"redis://127.0.0.1:{self.port}/1"
         options = ["--save", "", "--appendonly", "yes", "--appendfsync", fsync, "--bind", "127.0.0.1", "--maxmemory-policy", "noeviction"]
         self.launch([find_server(), "--port", str(self.port), "--dir", str(self.folder), *options])
@@ -53,6 +56,15 @@ class Redis(Server):
             return bool(self.client.ping())
         except redis.RedisError:
             return False
+
+    @contextlib.contextmanager
+    def filling(self) -> Iterator[None]:
+        """While queues are filled nothing waits for the disk; what is measured does."""
+        self.client.config_set("appendfsync", "no")
+        try:
+            yield
+        finally:
+            self.client.config_set("appendfsync", self.fsync)
 
     def cpu(self) -> float:
         """Seconds of processor time that it has used itself (the rewrite of its file, a child, is not in it)."""

@@ -33,6 +33,7 @@ def _chain(lab: Lab, redis: Redis, broker: str) -> Drain:
     coordinator = lab.coordinator(redis)
     with api(lab.folder, redis.url, CELERY_BROKER_URL=broker) as gunicorn:
         load = Load(gunicorn.port, "/tasks/submit", BODY, 8, lambda answered: answered < N)
-        while load.answered < N:
-            load.run(0, 1)
+        with redis.filling():
+            while load.answered < N:
+                load.run(0, 1)
     return lab.chain(coordinator, load.answered, broker=broker)
