@@ -86,15 +86,13 @@ class Coordinator:
             for n in range(count)
         )
 
-    def submit(self, n: int, size: int = 90, *, jobs: bool = True) -> None:
+    def submit(self, n: int, size: int = 90) -> None:
         """Tasks whose data is `size` bytes of JSON, and their jobs."""
         ids = [f"{self.submitted + k + 1:032x}" for k in range(n)]
         self.submitted += n
         data = payload(size)
         before = self.redis.client.llen(QUEUE)
         self.steps((tasks.submit(_task(task_id, data)) for task_id in ids), at_once=max(1, min(500, 2_000_000 // size)))
-        if not jobs:
-            return
         if self.redis.client.llen(QUEUE) != before:
             raise AssertionError("the ledger's submit sends jobs itself now: this may not send them again")
         self.push(ids)

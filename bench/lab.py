@@ -2,11 +2,9 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from aitbc.ledger.keys import BY_NAME
 from bench.drain import Drain, drain, warm
@@ -105,7 +103,3 @@ def side_by_side(rounds: int, variants: dict[str, Callable[[], Drain]]) -> dict[
 
 def rates(drains: Sequence[Drain]) -> list[float]:
     return [one.rate for one in drains]
-
-
-Scenario = Callable[[Lab], Any]
-Context = AbstractContextManager

@@ -3,6 +3,7 @@
 The client holds back so that at most 500 are accepted and not completed.
 """
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from bench import peers
 from bench.apis import BODY, hand_live, ours_live
 from bench.lab import Lab, completed
 from bench.load import Load
-from bench.servers import Redis
+from bench.servers import Redis, ask
 from bench.table import Bar, Plot, Ratios, Result, Table, rate
+from tests.harness.processes import wait_for
 
 AHEAD, CONNECTIONS = 500, 16
 WARM, SECONDS = 3.0, 5.0
@@ -38,6 +40,8 @@ def run(lab: Lab) -> Result:
 
 def _through(redis: Redis, port: int, done: Callable[[Redis], int]) -> tuple[float, float]:
     """Accepted and completed a second."""
+    ask(port, "POST", "/tasks/submit", json.loads(BODY))
+    wait_for(lambda: done(redis), 60, "the first task: the worker is ready")
     seen, over = [0], threading.Event()
 
     def watch() -> None:
