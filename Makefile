@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.installed-bench
+LOCK := $(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --quiet
 TEST_ENV := env -u REDIS_URL -u CELERY_BROKER_URL
 
 .DEFAULT_GOAL := help
@@ -64,12 +66,20 @@ verify: install  ## The generated pages are fresh, the wheel holds the Lua
 check: test lint types layers  ## All that .ci/run runs
 	$(BIN)/python -m bench.sizes
 
-bench: install  ## Full chain beside a bare Celery no-op; µs of the ledger's steps and of a call to an agent (a few minutes)
-	$(BIN)/python -m bench.chain
-	$(BIN)/python -m bench.dispatch
-	$(BIN)/python -m bench.ledger
+$(BENCH_INSTALLED): $(INSTALLED) constraints-bench.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt -r constraints-bench.txt
+	touch $@
 
-lock: install  ## Pin every dependency anew into constraints.txt
-	$(BIN)/uv pip compile setup.cfg --extra dev --extra embedded --universal --python-version 3.11 --generate-hashes --quiet -o constraints.txt
+bench: $(BENCH_INSTALLED)  ## Measure beside Celery, taskiq, dramatiq and no queue at all; writes docs/bench (25 minutes)
+	bash tests/install-system-packages
+	$(TEST_ENV) $(BIN)/python -m bench --write
 
-.PHONY: help install up test unit test-faults mutants soak lint fmt types layers docs verify check bench lock
+bench-quick: $(BENCH_INSTALLED)  ## Full chain beside the no-op and the bare loop (2 minutes)
+	$(TEST_ENV) $(BIN)/python -m bench quick
+
+lock: install  ## Pin every dependency anew: constraints.txt, and in constraints-bench.txt what only the bench needs
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(LOCK) --extra dev --extra embedded -o constraints.txt
+	$(LOCK) --extra bench -c constraints.txt $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' constraints.txt) -o constraints-bench.txt
+
+.PHONY: help install up test unit test-faults mutants soak lint fmt types layers docs verify check bench bench-quick lock

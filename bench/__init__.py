@@ -1,1 +1,1 @@
-"""What the code costs: `sizes` counts it, the others measure it."""
+"""What the code costs: `python -m bench` measures it beside what a user would pick instead, `sizes` counts it."""

@@ -76,7 +76,7 @@ class Bench:
 
     @staticmethod
     def task(name: str, needs: Requirements, priority: Priority) -> NewTask:
-        return NewTask(name, '"' + "v" * 200 + '"', priority, priority.value, needs, name)
+        return NewTask(name, '"' + "v" * 200 + '"', priority, needs, name)
 
     def many(self, steps: Iterable[Step[Any]]) -> None:
         """Run steps without waiting for each reply."""

@@ -61,8 +61,8 @@ def test_a_range_is_judged(text, closed):
 
 
 def test_every_dependency_is_locked():
-    """constraints.txt, which installs are made from, names every dependency in a version that setup.cfg allows."""
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    """The files that installs are made from name every dependency in a version that setup.cfg allows."""
+    lines = [line for name in ("constraints.txt", "constraints-bench.txt") for line in (ROOT / name).read_text().splitlines()]
     locked = dict(line.split(" ")[0].split("==") for line in lines if "==" in line and line[0].isalnum())
     config = setup_cfg()
     extras = "\n".join(config["options.extras_require"].values())
