@@ -51,30 +51,42 @@ class Channel(cured.Channel):
     read_at = 0.0  # monotonic seconds of the last start of a read
     recorded = False  # what is being delivered stands in `unacked`, or will: the script is on its way
     _more = True  # the last script found something: ask again before waiting
-    _no_ack = False
+    _tag_to_queue: Any
     _asked: tuple[Any, ...] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Arguments are kombu's."""
+        self._no_ack: set[Any] = set()  # queues whose consumers never acknowledge
+        super().__init__(*args, **kwargs)
 
     @property
     def plain(self) -> bool:
-        """A channel with a consumer that never acknowledges (replies to `inspect`) reads as stock: nothing may stand in `unacked`."""
-        return self._no_ack or not self.ack_emulation
+        """Reads as stock while a consumer never acknowledges: nothing of it may stand in `unacked`.
+
+        Replies to `inspect` are read so; a worker's own question to the others, at its start, on the channel of its jobs.
+        """
+        return bool(self._no_ack)
 
     def basic_consume(self, queue: str, no_ack: bool = False, *args: Any, **kwargs: Any) -> Any:
         """Consume from a queue."""
-        self._no_ack = self._no_ack or (no_ack and queue not in self._fanout_queues)
+        if no_ack and queue not in self._fanout_queues:
+            self._no_ack.add(queue)
         return super().basic_consume(queue, no_ack, *args, **kwargs)
+
+    def _basic_cancel(self, consumer_tag: str) -> Any:
+        self._no_ack.discard(self._tag_to_queue.get(consumer_tag))
+        return super()._basic_cancel(consumer_tag)  # type: ignore[misc]  # not in the stubs
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Begin a read: the script while there is more, else BRPOP."""
-        if self.plain:
-            super()._brpop_start(timeout)  # type: ignore[misc]  # not in the stubs
-        elif self.active_queues:
-            self.read_at = monotonic()
-            if self._more or self.qos.acks:
-                self._ask()
-            else:
-                self.reading = "BRPOP"
-                super()._brpop_start(ACK_WITHIN if self.qos.in_flight() else timeout)  # type: ignore[misc]  # as above
+        if not self.active_queues:
+            return
+        self.read_at = monotonic()
+        if not self.plain and (self._more or self.qos.acks):
+            self._ask()
+        else:
+            self.reading = "BRPOP"
+            super()._brpop_start(ACK_WITHIN if self.qos.in_flight() else timeout)  # type: ignore[misc]  # as above
 
     def _ask(self, item: bytes = b"", queue: str = "") -> None:
         """Send the script; `item` is what BRPOP popped from `queue` before it."""
@@ -97,7 +109,8 @@ class Channel(cured.Channel):
 
     def _brpop_read(self, **options: Any) -> bool:
         """Take the answer of the read that is under way. Raises Empty when it brought nothing."""
-        if self.plain:
+        if self.plain and self.reading == "BRPOP":
+            self.reading = ""
             return bool(super()._brpop_read(**options))  # type: ignore[misc]  # as above
         try:
             return self._take_popped(**options) if self.reading == "BRPOP" else self._take_batch(**options)
@@ -171,7 +184,7 @@ class Channel(cured.Channel):
         """Close; the answer of a read that is under way is taken first, its messages go back with all that are not acknowledged."""
         self._closing = True
         with suppress(Empty, *self.connection_errors):
-            if self.reading == "BRPOP":
+            if self.reading == "BRPOP" and not self.plain:
                 self._push_back()
             elif self.reading == "EVALSHA":
                 self._take_batch()

@@ -27,6 +27,7 @@ if T.token ~= token then return {'unknown'} end
 free(id, T)
 local a, grants, by = T.agent, {}, spare ~= '' and {worker = worker, token = spare}
 local A, running = agent(a), T.state == 'running' -- not when it was cancelled meanwhile
+local had_room = A._shown
 feed(a, A, says, tonumber(pause))
 if verdict ~= 'completed' then call('HINCRBY', STATS, 'attempts_bad', 1)
 elseif not running then call('HINCRBY', STATS, 'completed_in_vain', 1) end
@@ -40,7 +41,7 @@ if T.state == 'waiting' then
   match(T.sig, grants, by)
   A = agent(a)
 end
-settle(a, grants, A, by)
+settle(a, grants, A, by, had_room and (by and not grants[1] and 1 or 0))
 
 local state = running and verdict == 'completed' and 'completed' or T.state
 local closed = closing(T, id, verdict, http, code) .. '|' .. digest .. ' ' .. state .. ' ' .. table.concat(grants, ' ')

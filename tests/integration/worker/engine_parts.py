@@ -70,7 +70,7 @@ class RedisServer:
 class Worker:
     """One `celery worker` process."""
 
-    def __init__(self, server, folder, name="w", args=(), **env):
+    def __init__(self, server, folder, name="w", args=(), alone=True, **env):
         self.log = folder / f"{name}-notes"
         self.log.touch()
         self.output = folder / f"{name}-output"
@@ -85,7 +85,11 @@ class Worker:
         command = [sys.executable, "-m", "celery", "-A", "engine_app", "worker", "-n", self.name, "-c", "50", "-l", "INFO"]
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [*command, "--without-mingle", "--without-gossip", *args], env=self.env, cwd=folder, stdout=output, stderr=subprocess.STDOUT
+                [*command, *(["--without-mingle", "--without-gossip"] if alone else []), *args],
+                env=self.env,
+                cwd=folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
 
     def wait_ready(self):

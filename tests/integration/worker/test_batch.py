@@ -149,6 +149,16 @@ def test_answers_to_remote_control_leave_nothing_behind(own_server, start, clien
     assert other.process.poll() is None
 
 
+def test_a_worker_that_has_asked_the_others_reads_in_batches(own_server, start, client_of):
+    """At its start it listens for their answers, on the channel of its jobs, without acknowledging: as stock, and only so long."""
+    client, worker = client_of(own_server), start(own_server, alone=False)
+    own_server.client.config_resetstat()
+    sent = {client.send("ordinary") for _ in range(300)}
+    until(lambda: set(begun(worker)) == sent)
+    until(own_server.idle, 2)
+    assert own_server.client.info("commandstats").get("cmdstat_exec", {"calls": 0})["calls"] < 30
+
+
 def test_a_full_redis_still_gives_its_jobs(own_server, start, client_of):
     client, worker = client_of(own_server), start(own_server)
     sent = {client.send("slow", 0.5) for _ in range(10)}
