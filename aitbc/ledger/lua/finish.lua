@@ -41,7 +41,7 @@ if T.state == 'waiting' then
   match(T.sig, grants, by)
   A = agent(a)
 end
-settle(a, grants, A, by, had_room and (by and not grants[1] and 1 or 0))
+settle(a, grants, A, by, had_room)
 
 local state = running and verdict == 'completed' and 'completed' or T.state
 local closed = closing(T, id, verdict, http, code) .. '|' .. digest .. ' ' .. state .. ' ' .. table.concat(grants, ' ')

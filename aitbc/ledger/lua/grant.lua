@@ -81,9 +81,9 @@ end
 
 -- Memberships first, then grants while a slot is free and a task fits, then its place. The other order grants to an agent that has just
 -- stopped working. What a script leaves at its limit of grants the sweep goes on with. `by`: the caller begins the step's first grant.
--- `most`: grants for an agent that had a free slot before. Nothing waits beside it, so what is runnable is queued: a job under way will look
--- for a slot, which costs less than a grant and a second job.
-local function settle(a, grants, A, by, most)
+-- `had_room`: it had a free slot before too. Nothing waits beside it then; what is runnable is queued, and a job that is under way will look
+-- for a slot, which costs less than a grant and a job that finds nothing to do.
+local function settle(a, grants, A, by, had_room)
   A = A or agent(a)
   if not A then return grants end
   if A._gone and A.active == 0 then
@@ -91,9 +91,7 @@ local function settle(a, grants, A, by, most)
     return grants
   end
   refresh(a, A)
-  while has_slot(A) do
-    if most == 0 then break end
-    most = most and most - 1
+  while has_slot(A) and not had_room do
     if #grants >= GRANTS then
       call('SADD', UNSETTLED, a)
       break
