@@ -32,6 +32,13 @@ logger = get_logger("celery.pool")
 _current: ContextVar["Job | None"] = ContextVar("job", default=None)
 
 
+class _Passing(ExceptionInfo):
+    """Of Ignore and Reject. Celery asks it for the exception alone; to format a traceback takes longer than all the rest of such a job."""
+
+    def __init__(self, exception: Exception) -> None:
+        self.exception, self.traceback, self.internal = exception, "", True
+
+
 class Crew(Protocol):
     """What a job needs of its pool."""
 
@@ -171,7 +178,7 @@ class Job:
         if self.revoked:
             self._cancelled()
         elif isinstance(error, (Ignore, Reject)):
-            self._end(1, ExceptionInfo(internal=True))
+            self._end(1, _Passing(error))
         elif isinstance(error, Retry):
             self._end(1, TraceInfo(RETRY, error).handle_error_state(self.task, Context(call)))
         else:
