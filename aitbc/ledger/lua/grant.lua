@@ -90,7 +90,9 @@ local function settle(a, grants, A, by, had_room)
     forget(a, A)
     return grants
   end
+  local tenth = tonumber(A._tenth)
   refresh(a, A)
+  if tonumber(A._tenth) ~= tenth then had_room = nil end -- it may have come to fit what waits
   while has_slot(A) and not had_room do
     if #grants >= GRANTS then
       call('SADD', UNSETTLED, a)

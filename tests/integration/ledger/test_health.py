@@ -117,6 +117,20 @@ def test_health_sinks_and_rises_and_floors_follow(sound):
     assert {g.task_id for g in sound.pass_time(120, stride=4)} == {"t"}
 
 
+def test_a_good_answer_that_lifts_an_agent_over_a_floor_takes_what_waits_behind_it(sound):
+    """Though the agent had room all the time: an agent with room grants nothing when a call ends, unless it fits more than before."""
+    sound.agent("a", 5, heartbeat_timeout=0)
+    fails(sound, 1)
+    sound.task("t", needs=Requirements(min_health_score=1.0))
+    assert sound.route("t").why == "waiting"
+    for n in range(30):
+        ended = sound.started(f"good{n}").ends()
+        assert sound.violations(swept=False) == []
+        if ended.grants:
+            break
+    assert [grant.task_id for grant in ended.grants] == ["t"]
+
+
 def test_registering_does_not_leave_health_to_drift_for_ever(sound):
     """Found by reading: a tenth that register had rounded up stayed due in agents:drift in every sweep."""
     sound.agent("a", heartbeat_timeout=0)

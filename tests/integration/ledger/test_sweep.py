@@ -310,3 +310,13 @@ def test_a_waiting_task_beside_a_free_agent_is_matched_at_once(sound):
     sound.redis.zadd("tasks:waiting", {"t": sound.redis.zscore("tasks:queued", "t")})
     sound.redis.zrem("tasks:queued", "t")
     assert [grant.task_id for grant in sound.sweep()] == ["t"]
+
+
+@pytest.mark.parametrize(("slots", "granted"), [(9, []), (1, ["t0"])])
+def test_an_agent_with_room_leaves_queued_tasks_to_their_jobs(sound, slots, granted):
+    """A full one grants the slot that a call gives back; one with room to spare had it before, and nothing waits beside it."""
+    sound.agent("a", slots, heartbeat_timeout=0)
+    call = sound.started("first")
+    for n in range(3):
+        sound.task(f"t{n}")
+    assert [grant.task_id for grant in call.ends().grants] == granted
