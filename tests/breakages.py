@@ -27,9 +27,9 @@ PROTOTYPE = (
     _lua(
         "sweep without match",
         "sweep_match",
-        "if #grants < GRANTS and call('EXISTS', score_key(sig)) == 1 then match(sig, grants) end",
+        "if #grants < GRANTS and call('EXISTS', score_key(head:match('^(.*):'))) == 1 and oldest(head) then look(head) end",
     ),
-    _lua("settle grants nothing", "grant", "while has_slot(A) do", "while false do"),
+    _lua("settle grants nothing", "grant", "while has_slot(A) and not had_room do", "while false do"),
     _lua("no refresh before match", "finish", "  refresh(a, A)\n  place(a, A) -- shown", "  -- shown"),
     _lua(
         "begin lets anyone begin", "lifecycle", "if L.token == token and L.worker == worker and not L.cancelling then return", "do return"
