@@ -91,6 +91,7 @@ class Convoy:
         if self._link is None:
             self._link = self._pool.get_connection()
         try:
+            self._link.connect()  # nothing when it stands; else through Sentinel, which a send would not ask for the master anew
             self._link.send_packed_command([b"".join(call.packed for call in calls)], check_health=False)
             for call in calls:
                 try:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from kombu.exceptions import OperationalError
+from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]  # the stubs are older
 
 from aitbc.model.job import Job
 from aitbc.model.lease import Grant
@@ -113,6 +113,6 @@ def _send(producer: Any, jobs: list[tuple[Any, ...]]) -> int:
         with producer.batch(BATCH):
             for name, queue, job_id, _, values in jobs:
                 messages.send(name, job_id, queue, values, producer=producer)
-    except (*link.connection_errors, *link.channel_errors) as exc:
+    except (BatchPublishError, *link.connection_errors, *link.channel_errors) as exc:
         raise OperationalError(str(exc)) from exc
     return len(jobs)

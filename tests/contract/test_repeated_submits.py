@@ -1,6 +1,7 @@
 """The same submit twice, at once, with another body, after the API died half way: one task, or 409."""
 
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -128,7 +129,9 @@ def test_after_an_api_that_died_the_repeat_publishes(ledger, client, died):
 
 
 def test_after_an_api_that_died_the_sweep_runs_the_task(ledger, agent, died):
-    """Nobody repeats it: the sweep grants it to the agent that is free, and the grant is a job."""
+    """Nobody repeats it: a sweep finds it, the next one grants it to the agent that is free, and the grant is a job."""
+    assert [grant for step in sweep.steps() for grant in ledger.run(step).grants] == []
+    time.sleep(sweep.PERIOD_SECONDS)
     grants = [grant for step in sweep.steps() for grant in ledger.run(step).grants]
     assert [grant.task_id for grant in grants] == ["t1"]
     assert ledger.run(leases.begin(grants[0].lease_id, "w1", token_hash("x"))).attempt.task_id == "t1"
