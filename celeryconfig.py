@@ -18,6 +18,9 @@ if broker_url.startswith(("redis", "sentinel")):
 _rabbit = broker_url.startswith(("amqp", "pyamqp"))
 # RabbitMQ: a worker or a broker that is cut off is noticed in 20 s, not in Celery's 4 minutes.
 broker_heartbeat = 10 if _rabbit else None
+if _rabbit:
+    # Seconds. Whoever publishes to a host that stopped answering must hear of it: without a limit py-amqp waits for ever.
+    broker_transport_options = {"read_timeout": 3, "write_timeout": 3}
 # Try for ever: a worker that gives up after 100 tries is a worker that is not there when Redis is back.
 broker_connection_max_retries = None
 broker_connection_retry_on_startup = True

@@ -114,5 +114,6 @@ def _send(producer: Any, jobs: list[tuple[Any, ...]]) -> int:
             for name, queue, job_id, _, values in jobs:
                 messages.send(name, job_id, queue, values, producer=producer)
     except (BatchPublishError, *link.connection_errors, *link.channel_errors) as exc:
+        link.collect()  # it may stand and never answer again: the next use connects anew
         raise OperationalError(str(exc)) from exc
     return len(jobs)

@@ -15,6 +15,7 @@ record; here the ledger's sweep makes it good.
 
 import json
 import re
+import select
 from contextlib import suppress
 from queue import Empty
 from time import monotonic, time
@@ -33,6 +34,8 @@ from aitbc.worker.readscript import READ, SHA
 logger = get_logger(__name__)
 
 LOOKS_LIKE_TAG = re.compile(rb'"delivery_tag": ?"([^"\\]+)"')
+# Seconds that an answer is waited for where the options set no socket_timeout.
+LONGEST_SILENCE = 5.0
 # BRPOP waits so long (seconds) while jobs are in flight: their acknowledgements ride on the read after it.
 ACK_WITHIN = 0.1
 
@@ -52,6 +55,8 @@ class Channel(cured.Channel):
     recorded = False  # what is being delivered stands in `unacked`, or will: the script is on its way
     _more = True  # the last script found something: ask again before waiting
     _tag_to_queue: Any
+    _brpop_sent_at: float
+    _in_poll: Any
     _asked: tuple[Any, ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -149,6 +154,14 @@ class Channel(cured.Channel):
         self._deliver_all([(self._names[position - 1], message) for position, message in pairs])
         return True
 
+    def give_up_if_overdue(self) -> None:
+        """A frozen host, or a connection that is cut in silence: kombu's own check needs 10 to 20 s to see it."""
+        waited, link = monotonic() - self._brpop_sent_at, self._in_poll
+        most = (self.socket_timeout or LONGEST_SILENCE) + (self.brpop_timeout if self.reading == "BRPOP" else 0)
+        if waited > most and link and not _readable(link):
+            logger.warning("The broker owes an answer for %.0f s: its connection is made anew", waited)
+            link.disconnect()
+
     def _on_connection_disconnect(self, connection: Any) -> None:
         """A connection of this channel was closed, by whoever found it broken."""
         if self._in_poll is connection:
@@ -201,6 +214,13 @@ class Channel(cured.Channel):
                 client.rpush(*popped)
 
 
+def _readable(link: Any) -> bool:
+    """Whether an answer waits in the socket; the connection's own can_read would take it out, unseen by the hub."""
+    poller = select.poll()
+    poller.register(link._sock, select.POLLIN)  # noqa: SLF001  redis-py shows it nowhere
+    return bool(poller.poll(0))
+
+
 def _envelope(text: bytes) -> Any:
     """A message, or None when it is none. kombu's own reader, five times slower, is for what it alone writes: dates and the like."""
     try:
@@ -224,6 +244,8 @@ class _Polled:
 
         def tick() -> None:
             for channel in self.cycle._channels:  # noqa: SLF001  kombu keeps no other list
+                if channel.reading:
+                    channel.give_up_if_overdue()
                 if channel.plain or channel.reading:
                     continue
                 if channel.active_queues and channel.qos.free():

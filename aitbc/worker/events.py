@@ -20,6 +20,10 @@ class BulkDispatcher(EventDispatcher):
         """Arguments are Celery's."""
         super().__init__(*args, **{"buffer_limit": IN_ONE_MESSAGE, **kwargs})
 
+    def _publish(self, event: Any, producer: Any, routing_key: str, retry: bool = False, retry_policy: Any = None) -> None:  # noqa: ARG002
+        """Publish, once: Celery would try a sign of life again and again, for seconds of the only thread. It is buffered."""
+        super()._publish(event, producer, routing_key)  # type: ignore[misc]  # not in the stubs
+
     def extend_buffer(self, other: EventDispatcher) -> None:
         """Take over what the dispatcher of the lost connection had not sent. Celery leaves its grouped events behind."""
         super().extend_buffer(other)

@@ -1,6 +1,7 @@
 """The batch transport: one script reads and acknowledges for many jobs. Nothing of it is seen from outside but the speed."""
 
 import json
+import os
 import signal
 import time
 
@@ -212,3 +213,15 @@ def test_a_queue_that_is_no_longer_consumed_keeps_its_jobs(own_server, start, cl
     client.app.control.add_consumer("first", reply=True, timeout=3)
     until(lambda: len(set(begun(worker))) == 151)
     until(own_server.idle, 2)
+
+
+def test_a_frozen_redis_is_left_before_kombu_would(own_server, start, client_of):
+    """Nothing waits for it in the worker, so nothing but the missing answer tells."""
+    client = client_of(own_server)
+    worker = start(own_server, ENGINE_OPTIONS='{"socket_timeout": 1}')
+    os.kill(own_server.process.pid, signal.SIGSTOP)
+    until(lambda: "its connection is made anew" in worker.text(), 6)
+    os.kill(own_server.process.pid, signal.SIGCONT)
+    sent = {client.send("ordinary") for _ in range(50)}
+    until(lambda: set(begun(worker)) == sent, 10)
+    until(own_server.idle, 3)
