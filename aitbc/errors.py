@@ -21,6 +21,25 @@ class BadRequest(AitbcError):
     title = "Bad request"
 
 
+class Unauthorized(AitbcError):
+    """The call needs an API key, and none that is valid came with it; `challenge` is what WWW-Authenticate says."""
+
+    status = 401
+    title = "Unauthorized"
+
+    def __init__(self, detail: str, challenge: str) -> None:
+        """`challenge`: RFC 6750."""
+        super().__init__(detail)
+        self.challenge = challenge
+
+
+class Forbidden(Unauthorized):
+    """The key is valid, and lacks the scope that the call needs."""
+
+    status = 403
+    title = "Forbidden"
+
+
 class NotFound(AitbcError):
     """There is no such thing: the text ends in `not found`."""
 
@@ -51,6 +70,27 @@ class TooLarge(AitbcError):
 
     status = 413
     title = "Content too large"
+
+
+class TooSlow(AitbcError):
+    """The body did not come in time."""
+
+    status = 408
+    title = "Request timeout"
+
+
+class PreconditionFailed(AitbcError):
+    """The thing is no longer as the If-Match header asks: nothing was changed."""
+
+    status = 412
+    title = "Precondition failed"
+
+
+class UnsupportedMedia(AitbcError):
+    """The body has a Content-Encoding; only plain bytes can be read."""
+
+    status = 415
+    title = "Unsupported media type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +147,15 @@ class Misconfigured(AitbcError):
 
 
 class AddressRefused(AitbcError):
-    """An agent's address is not one the coordinator may call; the text names the setting that would allow it."""
+    """An agent's address is not one the coordinator may call; the text names the setting that would allow it.
+
+    It goes to whoever gave the URL, and has no more of the address than that has: what a name leads to is for the log alone.
+    """
 
     status = 422
     title = "Address refused"
+
+    def __init__(self, why: str, host: str = "") -> None:
+        """`host`: as it stands in the URL; `why` goes to those too who do not know the URL, and names neither."""
+        super().__init__(f"{host}: {why}" if host else why)
+        self.why = why

@@ -23,7 +23,7 @@ from typing import Any
 import uvloop
 
 from aitbc.dispatch.client import Dispatcher
-from aitbc.dispatch.request import Terms, build
+from aitbc.dispatch.request import Terms, build_http
 from aitbc.dispatch.signing import SecretBox
 from aitbc.model.lease import Attempt
 from aitbc.model.outcome import Outcome, Verdict
@@ -75,7 +75,7 @@ class Bare(asyncio.Protocol):
 async def bare() -> AsyncIterator[Call]:
     """The floor."""
     idle: dict[str, list[Bare]] = {}
-    request = build(replace(ATTEMPT, url="http://127.0.0.1:1"), Terms("t" * 43, "", "http://127.0.0.1:9001", time.time(), 300.0))
+    request = build_http(replace(ATTEMPT, url="http://127.0.0.1:1"), Terms("t" * 43, "", "http://127.0.0.1:9001", time.time(), 300.0))
     head = "POST /tasks/execute HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
     wire = f"{head}Content-Length: {len(request.body)}\r\n\r\n".encode() + request.body
 

@@ -91,10 +91,7 @@ class Coordinator:
         ids = [f"{self.submitted + k + 1:032x}" for k in range(n)]
         self.submitted += n
         data = payload(size)
-        before = self.redis.client.llen(QUEUE)
         self.steps((tasks.submit(_task(task_id, data)) for task_id in ids), at_once=max(1, min(500, 2_000_000 // size)))
-        if self.redis.client.llen(QUEUE) != before:
-            raise AssertionError("the ledger's submit sends jobs itself now: this may not send them again")
         self.push(ids)
 
     def refill(self, n: int) -> None:

@@ -72,14 +72,16 @@ class Lab:
     def process(self, name: str, folder: Path, *module: str, **env: str) -> Process:
         return Process(name, [sys.executable, "-m", *module], folder, environment(**env))
 
-    def chain(self, coordinator: Coordinator, n: int, *options: str, processes: int = 1, held: int = 0, broker: str = "") -> Drain:
+    def chain(
+        self, coordinator: Coordinator, n: int, *options: str, processes: int = 1, held: int = 0, broker: str = "", longest: float = 0.0
+    ) -> Drain:
         """Drain `n` tasks of a coordinator whose queues are filled.
 
-        Checked: every POST is a completed task, and no more than `held` are leased.
+        Checked: every POST is a completed task, and no more than `held` are leased. `longest`: other than the laboratory's.
         """
         redis, before, posts = coordinator.redis, completed(coordinator.redis), self.agents.counts()["posts"]
         workers = [self.worker(f"w{k}", redis, *options, **({"CELERY_BROKER_URL": broker} if broker else {})) for k in range(processes)]
-        found = drain(workers, lambda: completed(redis) - before, n, redis, self.longest, end=warm)
+        found = drain(workers, lambda: completed(redis) - before, n, redis, longest or self.longest, end=warm)
         sent, ended = self.agents.counts()["posts"] - posts, completed(redis) - before
         leased = 0 if ended < n else int(redis.client.zcard(BY_NAME["LEASES"]))
         if sent != ended or leased > held or redis.client.hlen("unacked"):

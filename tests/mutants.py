@@ -17,15 +17,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.breakages import LUA, MUTANTS, Mutant
+from tests.breakages import KEYS, LUA, MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS_EACH = 120.0
 BASELINE = Mutant("(none: the product as it is)", f"{LUA}read_task.lua", "--", "--")
 COPIED = ("aitbc", "tests", "docs", "bench", "setup.cfg", "pyproject.toml", "celeryconfig.py")
 SLOW = "tests/integration/ledger/test_limits.py::test_ten_thousand_slots_meet_a_hundred_thousand_waiting_tasks"
+LEDGER = "ledger/"
 CLIENTS = ("test_pipeline.py", "test_clients.py", "test_convoy.py")
 """Tests of how scripts are sent, not of what they do."""
+OF_KEYS = [f"tests/contract/test_{name}.py" for name in ("owners", "key_matrix", "api_keys")]
 ELSEWHERE = {
     "dispatch": ["tests/unit/dispatch/test_outcome.py"],
     "tasks": ["tests/integration/system/test_worker_life.py", "tests/integration/system/test_answers.py"],
@@ -55,7 +57,7 @@ def judge(mutant: Mutant, seconds: float) -> Seen:
             return Seen(NOT_APPLIED, 0.0)
         by = _first_failure(copy, mutant, seconds)
         left = seconds - (time.monotonic() - began)
-        if by == SURVIVED and mutant is not BASELINE and mutant.path.startswith(LUA) and left > 1:
+        if by == SURVIVED and mutant is not BASELINE and mutant.path.startswith(LEDGER) and left > 1:
             by = _first_violation(copy, left)
     return Seen(by, time.monotonic() - began)
 
@@ -76,10 +78,12 @@ def _broken_copy(mutant: Mutant, copy: Path) -> bool:
 
 
 def _tests(mutant: Mutant) -> list[str]:
-    if not mutant.path.startswith(LUA):
+    if mutant in KEYS:
+        return OF_KEYS
+    if not mutant.path.startswith(LEDGER):
         return ELSEWHERE[mutant.path.partition("/")[0]]
     directed = sorted((ROOT / "tests/integration/ledger").glob("test_*.py"))
-    return [*(str(path.relative_to(ROOT)) for path in directed if path.name not in CLIENTS), "tests/properties"]
+    return [*(str(path.relative_to(ROOT)) for path in directed if path.name not in CLIENTS), "tests/conformance", "tests/properties"]
 
 
 def _first_failure(copy: Path, mutant: Mutant, seconds: float) -> str:

@@ -30,6 +30,7 @@ from aitbc.agent.server import AgentServer
 from aitbc.agent.signature import key_of
 from aitbc.agent.work import Desk, Execution, Handler, WorkFailed, current
 from aitbc.errors import Misconfigured
+from aitbc.settings import client_key
 
 __all__ = ["Agent", "Execution", "Handler", "WorkFailed", "current"]
 
@@ -57,15 +58,19 @@ class Agent:
         port: int = 0,
         public_url: str = "",
         secret: str = "",
+        api_key: str | None = None,
     ) -> None:
         """`port` 0 takes a free one; `public_url` is how the coordinator reaches this agent, empty: http://HOST:PORT.
 
-        `secret`: with it the coordinator signs its requests, and others are answered 401; the coordinator then needs AITBC_SECRET_KEY.
+        `secret`: with it, 16 characters or more, the coordinator signs its requests, and others are answered 401; the coordinator then
+        needs AITBC_SECRET_KEY.
         `heartbeat_timeout` in seconds: silent for so long, the agent counts as dead; it sends one every third of that (0: none).
-        Raises Misconfigured for a secret that is none.
+        `api_key`: what the coordinator knows it by; None takes that of AITBC_API_KEY or AITBC_API_KEY_FILE.
+        Raises Misconfigured for a secret that is none and a file that cannot be read.
         """
         self.agent_id, self.coordinator, self.host, self.port = agent_id, coordinator.rstrip("/"), host, port
         self._handler, self._public_url = handler, public_url
+        self._api_key = client_key() if api_key is None else api_key
         lists = {"capabilities": list(capabilities), "services": list(services), "tags": list(tags)}
         limits = {"max_concurrency": max_concurrency, "weight": weight, "heartbeat_timeout": heartbeat_timeout}
         about = {"agent_id": agent_id, "agent_type": agent_type, "metadata": dict(metadata or {}), "instance_id": secrets.token_hex(8)}
@@ -101,7 +106,7 @@ class Agent:
             raise Misconfigured(f"Agent {self.agent_id} cannot listen on {self.host} port {self.port}: {exc.strerror}") from exc
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), name=f"serve {self.agent_id}", daemon=True).start()
-        self._presence = Presence(self.coordinator, {**self._about, "endpoints": {"http": self.url}}, self._desk.load)
+        self._presence = Presence(self.coordinator, {**self._about, "endpoints": {"http": self.url}}, self._desk.load, self._api_key)
         self._presence.start()
         if wait:
             self._presence.registered.wait(wait)

@@ -23,8 +23,11 @@ TRY_AGAIN = frozenset({0, 408, 429})
 class Presence:
     """Keeps one agent known to one coordinator, on a thread of its own."""
 
-    def __init__(self, coordinator: str, about: Mapping[str, Any], load: Callable[[], dict[str, float]]) -> None:
-        """`about` is the body of the registration, `load` what each heartbeat reports. Raises Misconfigured for a bad URL."""
+    def __init__(self, coordinator: str, about: Mapping[str, Any], load: Callable[[], dict[str, float]], api_key: str = "") -> None:
+        """`about` is the body of the registration, `load` what each heartbeat reports. Raises Misconfigured for a bad URL or key."""
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise Misconfigured("AITBC_API_KEY holds characters that no key has")
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         parts = urlsplit(coordinator)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise Misconfigured(f"coordinator={coordinator!r}: a URL is needed that begins with http:// or https://")
@@ -94,7 +97,8 @@ class Presence:
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT)
         text = None if body is None else json.dumps(body)
         try:
-            connection.request(method, self._parts.path.rstrip("/") + path, text, {"Content-Type": "application/json"} if text else {})
+            headers = {**self._headers, **({"Content-Type": "application/json"} if text else {})}
+            connection.request(method, self._parts.path.rstrip("/") + path, text, headers)
             response = connection.getresponse()
             return response.status, _detail(response.status, response.read())
         except (OSError, HTTPException) as exc:

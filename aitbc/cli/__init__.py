@@ -15,6 +15,7 @@ _MODULES = {
     "agents": "agents",
     "tasks": "tasks",
     "queues": "queues",
+    "keys": "keys",
     "doctor": "doctor",
 }
 """Command -> the module that has it, under the same name, in the order that the help shows."""

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import click
 
-from aitbc.cli.base import Verb, url
+from aitbc.cli.base import Verb, api_key, url
 from aitbc.errors import Misconfigured
 from aitbc.model.agent import AgentType
 
@@ -37,7 +37,13 @@ MAX_OUTPUT = 1 << 20
 @click.option(
     "--heartbeat-timeout", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds of silence that mean death."
 )
-@click.option("--secret", envvar="AITBC_AGENT_SECRET", show_envvar=True, default="", help="Signs its requests; others are refused.")
+@click.option(
+    "--secret",
+    envvar="AITBC_AGENT_SECRET",
+    show_envvar=True,
+    default="",
+    help="16 characters or more: signs its requests, and others are refused.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Say more.")
 def agent(command: str, agent_id: str | None, verbose: bool, **about: Any) -> None:
     """Register an agent that runs CMD for each task, until Ctrl-C.
@@ -54,7 +60,7 @@ def agent(command: str, agent_id: str | None, verbose: bool, **about: Any) -> No
     words = split_command(command)
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(levelname)s %(message)s")
     name = agent_id or f"exec-{platform.node()}-{os.getpid()}"
-    Agent(name, url(), lambda task_data: run_command(words, task_data), **about).run()
+    Agent(name, url(), lambda task_data: run_command(words, task_data), api_key=api_key(), **about).run()
 
 
 def split_command(command: str) -> list[str]:

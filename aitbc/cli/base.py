@@ -1,6 +1,7 @@
 """What all commands share: --json and --url anywhere on the line, and errors as one sentence and an exit code."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ from aitbc.errors import AitbcError, BadRequest, Invalid, LedgerAway, Misconfigu
 
 if TYPE_CHECKING:
     from aitbc.client import Client
+    from aitbc.settings import Settings
 
 TASK_FAILED, USAGE, NOT_FOUND, AUTH, CONFLICT = 1, 2, 3, 4, 5
 UNREACHABLE, FAULT, TRY_LATER, WAIT_TIMED_OUT, INTERRUPTED = 69, 70, 75, 124, 130
@@ -113,7 +115,24 @@ def url() -> str:
 
 
 def client() -> "Client":
-    """The coordinator's client."""
+    """The coordinator's client, with the key of AITBC_API_KEY, else this node's own."""
     from aitbc.client import Client
 
-    return Client(url())
+    return Client(url(), api_key=api_key())
+
+
+def api_key() -> str:
+    """The key to send: AITBC_API_KEY or AITBC_API_KEY_FILE; else, to this node's own API and no other, AITBC_ADMIN_KEY."""
+    from aitbc.settings import Settings, client_key
+
+    return client_key() or ("" if _URL in click.get_current_context().meta else Settings.load().admin_key)
+
+
+def node_settings() -> "Settings":
+    """This node's settings; when REDIS_URL is not given, the embedded Redis of an `aitbc up` that runs in this directory goes first."""
+    from aitbc.embedded import running_url
+    from aitbc.settings import Settings
+
+    settings = Settings.load()
+    embedded = running_url(settings.var) if settings.redis_url == Settings().redis_url else ""
+    return replace(settings, redis_url=embedded or settings.redis_url)

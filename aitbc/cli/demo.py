@@ -34,14 +34,14 @@ def texts(value: Any) -> Iterator[str]:
             yield from texts(item)
 
 
-def run_task(url: str, agents: list[str], stopping: threading.Event) -> dict[str, Any]:
+def run_task(url: str, agents: list[str], stopping: threading.Event, api_key: str = "") -> dict[str, Any]:
     """Wait for the agents, send one task, and return it when it has ended, as the API tells it.
 
     Raises AitbcError when the API refuses or the task takes too long; returns {} when stopped meanwhile.
     """
     from aitbc.client import ApiError, Client
 
-    client, end = Client(url), time.monotonic() + PATIENCE
+    client, end = Client(url, api_key=api_key), time.monotonic() + PATIENCE
     for agent_id in agents:
         while not stopping.is_set():
             try:
@@ -60,15 +60,14 @@ def run_task(url: str, agents: list[str], stopping: threading.Event) -> dict[str
 
 
 def main() -> None:
-    """`python -m aitbc.cli.demo NAME PORT COORDINATOR`: one demo agent."""
-    name, port, coordinator = sys.argv[1:4]
+    """`python -m aitbc.cli.demo NAME PORT COORDINATOR [HOST]`: one demo agent; with HOST it serves all addresses and is reached so."""
+    name, port, coordinator, *reached_as = sys.argv[1:5]
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    timeout = HEARTBEAT_TIMEOUT
+    about: dict[str, Any] = {"capabilities": CAPABILITIES, "services": SERVICES, "heartbeat_timeout": HEARTBEAT_TIMEOUT}
+    if reached_as:
+        about |= {"host": "0.0.0.0", "public_url": f"http://{reached_as[0]}:{port}"}
     try:
-        agent = Agent(
-            name, coordinator, count_words, port=int(port), capabilities=CAPABILITIES, services=SERVICES, heartbeat_timeout=timeout
-        )
-        agent.run(grace=0.5)
+        Agent(name, coordinator, count_words, port=int(port), **about).run(grace=0.5)
     except AitbcError as exc:
         sys.exit(f"ERROR {exc}")
 

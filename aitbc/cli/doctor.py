@@ -1,11 +1,11 @@
 """`aitbc doctor`: is everything as it must be, and if not, what to do."""
 
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import click
 
-from aitbc.cli.base import TASK_FAILED, UNREACHABLE, Verb, client
+from aitbc.cli.base import TASK_FAILED, UNREACHABLE, Verb, client, node_settings
 from aitbc.cli.output import plain, show, without_password
 from aitbc.errors import AitbcError
 from aitbc.settings import Settings
@@ -51,7 +51,7 @@ def _api() -> list[Finding]:
 def _redis(thorough: bool) -> list[Finding]:
     """What the ledger says of its Redis and, if asked, of itself."""
     try:
-        settings = _settings()
+        settings = node_settings()
         found = [Finding("redis", "warning", text) for text in redis_warnings(settings)]
         found = found or [Finding("redis", "ok", f"{without_password(settings.redis_url)} is as it must be")]
         if thorough:
@@ -78,12 +78,3 @@ def ledger_violations(settings: Settings) -> list[str]:
 
     with closing(Ledger(settings)) as ledger:
         return examine(ledger)
-
-
-def _settings() -> Settings:
-    """The settings; when REDIS_URL is not given, the embedded Redis of an `aitbc up` that runs in this directory goes first."""
-    from aitbc.embedded import running_url
-
-    settings = Settings.load()
-    embedded = running_url(settings.var) if settings.redis_url == Settings().redis_url else ""
-    return replace(settings, redis_url=embedded or settings.redis_url)

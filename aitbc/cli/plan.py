@@ -15,7 +15,8 @@ from aitbc.cli import commands
 from aitbc.cli.children import Service
 from aitbc.embedded import EmbeddedRedis, ask, free_port
 from aitbc.errors import Misconfigured
-from aitbc.settings import Settings
+from aitbc.model.access import ADMIN_ID, new_key_text
+from aitbc.settings import Settings, client_key
 
 SHUTDOWN_TIMEOUT = 5.0
 """AITBC_SHUTDOWN_TIMEOUT under `up` when it is not given, s."""
@@ -23,6 +24,8 @@ REST = 5.0
 """Seconds for everything to end beside the worker's shutdown timeout: ten in all, unless a longer one was asked for."""
 DEMO_AGENTS = {"demo-1": 9002, "demo-2": 9003, "demo-3": 9004}
 """Agent -> port."""
+ADMIN_KEY_FILE = "admin.key"
+"""Under AITBC_VAR: the API key of an `aitbc up` that others reach."""
 _HUSH_REDIS = (
     r"# (oO0O|Redis version=|Configuration loaded|Server initialized|WARNING Memory overcommit|User requested|Redis is now ready to exit)"
 )
@@ -37,12 +40,16 @@ WORKER, AGENTS, WEB, REDIS = range(4)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`settings` as the services see them; `redis`: the embedded one, or None; `redis_note`: which Redis it is, for people."""
+    """`settings` as the services see them; `redis`: the embedded one, or None; `redis_note`: which Redis it is, for people.
+
+    `api_key`: what the demo and its agents send; empty for none.
+    """
 
     settings: Settings
     services: list[Service]
     redis: EmbeddedRedis | None
     redis_note: str
+    api_key: str = ""
 
     @property
     def within(self) -> float:
@@ -68,14 +75,16 @@ def make(demo: bool, environ: Mapping[str, str] | None = None) -> Plan:
     var = Path(settings.var).absolute()
     var.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = replace(settings, secret_key=settings.secret_key or secret_key(var))
+    if settings.asks_for_keys and not settings.admin_key:  # others reach it
+        settings = replace(settings, admin_key=kept(var / ADMIN_KEY_FILE, new_key_text(ADMIN_ID)))
     url, redis, note = choose_redis(settings, "REDIS_URL" in given)
     settings = replace(settings, redis_url=url)
-    plan = Plan(settings, [], redis, note)
+    plan = Plan(settings, [], redis, note, client_key(given) or settings.admin_key)
     if redis:
         plan.services.append(_redis(redis))
     plan.services.extend(_services(settings))
     if demo:
-        plan.services.extend(_demo_agent(plan.url, name, port) for name, port in DEMO_AGENTS.items())
+        plan.services.extend(_demo_agent(plan, name, port) for name, port in DEMO_AGENTS.items())
     return plan
 
 
@@ -92,14 +101,18 @@ def choose_redis(settings: Settings, given: bool) -> tuple[str, EmbeddedRedis | 
 
 
 def secret_key(var: Path) -> str:
-    """The key in `{var}/secret.key`, made at first: 32 random bytes in base64, for nobody else to read."""
-    path = var / "secret.key"
+    """The key in `{var}/secret.key`, made at first: 32 random bytes in base64."""
+    return kept(var / "secret.key", base64.b64encode(secrets.token_bytes(32)).decode())
+
+
+def kept(path: Path, text: str) -> str:
+    """What this file holds; made with this text when it is not there, for nobody else to read."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return path.read_text(encoding="ascii").strip()
     with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
+        file.write(text + "\n")
     return path.read_text(encoding="ascii").strip()
 
 
@@ -146,14 +159,15 @@ def _redis(redis: EmbeddedRedis) -> Service:
 
 def _services(settings: Settings) -> list[Service]:
     env = _environment(settings)
-    flower_env = {**env, **commands.flower_environment(settings)}
+    admin = {"AITBC_ADMIN_KEY": settings.admin_key} if settings.admin_key else {}  # nobody else needs it
+    flower_env = {**env, **commands.flower_environment(settings, os.environ)}
     return [
-        Service("api", commands.api(), env, grace=4, ends=WEB),
+        Service("api", commands.api(), {**env, **admin}, grace=4, ends=WEB),
         Service("worker", commands.worker(), env, grace=settings.shutdown_timeout + 0.5, ends=WORKER, hush=_HUSH_WORKER),
         Service("flower", commands.flower(settings), flower_env, grace=1, ends=WEB, hush=_HUSH_FLOWER),
     ]
 
 
-def _demo_agent(url: str, name: str, port: int) -> Service:
-    argv = [sys.executable, "-m", "aitbc.cli.demo", name, str(port), url]
-    return Service(name, argv, grace=1, ends=AGENTS)
+def _demo_agent(plan: Plan, name: str, port: int) -> Service:
+    argv = [sys.executable, "-m", "aitbc.cli.demo", name, str(port), plan.url]
+    return Service(name, argv, {"AITBC_API_KEY": plan.api_key}, grace=1, ends=AGENTS)

@@ -7,10 +7,10 @@ from typing import Any, TextIO
 
 import click
 
-from aitbc.cli.base import TASK_FAILED, Noun, client
+from aitbc.cli.base import TASK_FAILED, Noun, client, wants_json
 from aitbc.cli.output import plain, say, show, show_list, show_object
 from aitbc.model.priority import PRIORITIES
-from aitbc.model.task import TaskState
+from aitbc.model.task import TERMINAL, TaskState
 
 _COLUMNS = {
     "task": "task_id",
@@ -35,7 +35,7 @@ def tasks() -> None:
 @click.option("--state", type=click.Choice([str(s) for s in TaskState]))
 @click.option("--priority", type=_PRIORITY)
 @click.option("--agent", "agent_id", help="Only those of this agent.")
-@click.option("--limit", type=click.IntRange(1, 1000), help="Tasks a page.")
+@click.option("--limit", type=click.IntRange(1, 200), help="Tasks a page.")
 @click.option("--cursor", help="Where the page before ended.")
 def list_tasks(**query: Any) -> None:
     """List tasks, newest first."""
@@ -108,6 +108,21 @@ def submit_batch(lines: TextIO) -> None:
 def wait(task_id: str, timeout: float | None) -> None:
     """Wait until a task has ended; exit 1 when it failed or was cancelled."""
     _show_end(client().tasks.wait(task_id, timeout))
+
+
+@tasks.command()
+@click.argument("task_id", required=False)
+def watch(task_id: str | None) -> None:
+    """Print what becomes of a task until it has ended (exit 1 when it failed), or without TASK_ID the ends of all tasks, for ever."""
+    speaker = client()
+    for event in speaker.tasks.events(task_id) if task_id else speaker.events():
+        told = event.data.get("progress") or {}
+        words = [event.data.get("at") or "", event.data.get("task_id") or "", event.name, event.data.get("agent_id") or ""]
+        words += [plain(told)] if told else []
+        line = {"id": event.event_id, "event": event.name, **event.data}
+        click.echo(json.dumps(line, ensure_ascii=False) if wants_json() else "  ".join(filter(None, words)))
+        if task_id and event.name in TERMINAL and event.name != TaskState.COMPLETED:
+            click.get_current_context().exit(TASK_FAILED)
 
 
 @tasks.command()

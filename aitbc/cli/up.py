@@ -1,6 +1,7 @@
 """`aitbc up`: everything on one machine, until Ctrl-C."""
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -90,7 +91,7 @@ def _report(plan: "Plan", demo: bool, stopping: threading.Event, speaker: _Speak
     speaker.result({"status": "up", **{name.lower(): place for name, place in places.items()}}, "\n".join([head, *lines]))
     if demo:
         try:
-            _demo(plan.url, list(DEMO_AGENTS), stopping, speaker)
+            _demo(plan, list(DEMO_AGENTS), stopping, speaker)
         except AitbcError as exc:
             speaker.say(f"the demo did not work: {exc}")
 
@@ -114,6 +115,8 @@ def _wait_ready(url: str, stopping: threading.Event, speaker: _Speaker) -> bool:
 
 
 def _places(plan: "Plan", agents: Mapping[str, int]) -> dict[str, str]:
+    from aitbc.cli.plan import ADMIN_KEY_FILE
+
     settings = plan.settings
     places = {
         "API": plan.url,
@@ -121,16 +124,18 @@ def _places(plan: "Plan", agents: Mapping[str, int]) -> dict[str, str]:
         "Redis": f"{without_password(settings.redis_url)} ({plan.redis_note})",
         "Data": str(Path(settings.var).absolute()),
     }
+    if settings.admin_key:
+        places["Key"] = "that of AITBC_ADMIN_KEY" if "AITBC_ADMIN_KEY" in os.environ else str(Path(settings.var, ADMIN_KEY_FILE).absolute())
     if agents:
         places["Agents"] = ", ".join(f"{name} http://127.0.0.1:{port}" for name, port in agents.items())
     return places
 
 
-def _demo(url: str, agents: list[str], stopping: threading.Event, speaker: _Speaker) -> None:
+def _demo(plan: "Plan", agents: list[str], stopping: threading.Event, speaker: _Speaker) -> None:
     """One task through the agents; what is printed is what the API tells of it."""
     from aitbc.cli.demo import run_task
 
-    task = run_task(url, agents, stopping)
+    task = run_task(plan.url, agents, stopping, plan.api_key)
     if task:
         told = f"result {plain(task.get('result'), limit=None)}" if task["state"] == "completed" else f"error {plain(task.get('error'))}"
         speaker.result(task, f"Demo: task {task['task_id']} is {task['state']} by {task.get('agent_id')}: {told}")

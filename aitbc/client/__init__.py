@@ -8,10 +8,13 @@ Answers are the API's JSON objects (docs/api.md); what the API refuses is raised
 holds no connection between calls, so threads may share one.  Proxies of the environment are not used.
 """
 
-from aitbc.client.nouns import Agents, DeadLetters, Queues, Tasks, inner, query_string
-from aitbc.client.wire import Answer, ApiError, Caller, Unreachable, WaitTimedOut
+from collections.abc import Iterator
 
-__all__ = ["DEFAULT_URL", "Answer", "ApiError", "Client", "Unreachable", "WaitTimedOut"]
+from aitbc.client.nouns import Agents, DeadLetters, Queues, Tasks, inner, listen, query_string
+from aitbc.client.wire import Answer, ApiError, Caller, Event, Unreachable, WaitTimedOut
+from aitbc.settings import client_key
+
+__all__ = ["DEFAULT_URL", "Answer", "ApiError", "Client", "Event", "Unreachable", "WaitTimedOut"]
 
 DEFAULT_URL = "http://127.0.0.1:9001"
 
@@ -19,9 +22,12 @@ DEFAULT_URL = "http://127.0.0.1:9001"
 class Client:
     """The coordinator at `url`; `timeout` seconds for each call (`wait` adds what it waits)."""
 
-    def __init__(self, url: str = DEFAULT_URL, timeout: float = 10) -> None:
-        """Connects at the first call. Raises Invalid for a url that is none."""
-        self._caller = Caller(url, timeout)
+    def __init__(self, url: str = DEFAULT_URL, timeout: float = 10, api_key: str | None = None) -> None:
+        """Connects at the first call. `api_key`: None takes that of AITBC_API_KEY or AITBC_API_KEY_FILE; empty sends none.
+
+        Raises Invalid for a url or a key that is none, Misconfigured for a file that cannot be read.
+        """
+        self._caller = Caller(url, timeout, client_key() if api_key is None else api_key)
         self.url = self._caller.url
         self.agents, self.tasks = Agents(self._caller), Tasks(self._caller)
         self.queues, self.dead = Queues(self._caller), DeadLetters(self._caller)
@@ -37,6 +43,13 @@ class Client:
     def stats(self) -> Answer:
         """Counts of tasks, the load balancer's state, queue sizes."""
         return inner(self._caller.call("GET", "/tasks/status"), "stats")
+
+    def events(self, last_id: str = "") -> Iterator[Event]:
+        """The end of every task, and all that becomes of watched ones, for ever. `last_id`: an event's id, to go on behind it.
+
+        An event named `reset` means that some were lost: look for yourself.
+        """
+        return listen(self._caller, "/events", last_id=last_id)
 
     def strategy(self, name: str) -> Answer:
         """Choose how agents are scored. Raises ApiError 400 for an unknown one."""

@@ -2,17 +2,21 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from aitbc.client.wire import Answer, ApiError, Caller, Unreachable, WaitTimedOut
-from aitbc.model.task import TaskState
+from aitbc.client.wire import Answer, ApiError, Caller, Event, NoMoreEvents, Unreachable, WaitTimedOut
+from aitbc.model.task import TERMINAL, TaskState
 
 LONGEST_HOLD = 60
 """Seconds that the API holds one `wait` request at most."""
 PAUSE = 0.2
 """Seconds between two looks when the API cannot hold the request."""
+SILENCE = 45
+"""Seconds without even a comment, of which the API sends one each 15 s, after which events are asked for anew."""
+RECONNECT = 1.0
+"""Seconds before that, when the API is not there."""
 
 
 class Agents:
@@ -128,6 +132,13 @@ class Tasks:
         reply = self._caller.reply("GET", f"/tasks/{_id(task_id)}" + query_string(wait=seconds or None), hold=seconds)
         return inner(reply.body, "task"), PAUSE if not seconds else reply.retry_after or 0
 
+    def events(self, task_id: str) -> Iterator[Event]:
+        """The task's state now, then each state and its progress as they come, until it has ended. Outages of the API are sat out.
+
+        Raises ApiError 404 for an unknown task.
+        """
+        return listen(self._caller, f"/tasks/{_id(task_id)}/events", to_the_end=True)
+
     def cancel(self, task_id: str) -> Answer:
         """Cancel a task; again is no error."""
         return self._call("POST", f"/tasks/{_id(task_id)}/cancel")
@@ -185,6 +196,28 @@ class DeadLetters:
     def list(self, **query: Any) -> Answer:
         """One page: tasks[], count, next_cursor."""
         return self._call("GET", "/tasks/dead" + query_string(**query))
+
+
+def listen(caller: Caller, path: str, *, last_id: str = "", to_the_end: bool = False) -> Iterator[Event]:
+    """Events, coming again with the last one's id whenever the connection breaks: none is missed and none comes twice.
+
+    `to_the_end`: of one task; else for ever. Raises ApiError, but for 429 and 503.
+    """
+    while True:
+        try:
+            for event in caller.events(path, last_id, SILENCE):
+                last_id = event.event_id
+                yield event
+                if to_the_end and event.name in TERMINAL:
+                    return
+        except NoMoreEvents:
+            return
+        except Unreachable:
+            time.sleep(RECONNECT)
+        except ApiError as exc:
+            if exc.status not in {429, 503}:
+                raise
+            time.sleep(exc.retry_after or RECONNECT)
 
 
 def _id(text: str) -> str:

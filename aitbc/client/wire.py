@@ -2,7 +2,7 @@
 
 import json
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
@@ -52,6 +52,19 @@ class WaitTimedOut(AitbcError):
         self.task = task
 
 
+class NoMoreEvents(Exception):
+    """The client has heard all that will ever come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`name`: the state that a task reached, `progress` or `reset` (events were lost: look for yourself); `event_id`: its place."""
+
+    event_id: str
+    name: str
+    data: Answer
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """`retry_after`: seconds that the answer asked for, or None."""
@@ -64,12 +77,15 @@ class Reply:
 class Caller:
     """One HTTP call at a time to one coordinator; the nouns of Client speak through it."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        """Raises Invalid for a url that is none."""
+    def __init__(self, url: str, timeout: float, api_key: str = "") -> None:
+        """Raises Invalid for a url that is none, or a key that no header can hold."""
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise Invalid("the API key holds characters that no key has")
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise Invalid(f"{url!r} is no coordinator's URL: one that begins with http:// or https:// is needed")
         self.url, self.timeout = url.rstrip("/"), timeout
+        self._always = {"Accept": "application/json", **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
         self._prefix = parts.path.rstrip("/")
         self._secure, self._address = parts.scheme == "https", (parts.hostname, parts.port)
 
@@ -82,10 +98,10 @@ class Caller:
     ) -> Reply:
         """As `call`, with the Retry-After of the answer; `hold`: seconds that the API may take beyond the timeout."""
         text = None if body is None else json.dumps({name: value for name, value in body.items() if value is not None}).encode()
-        sent = {"Accept": "application/json", "Content-Type": "application/json", **(headers or {})}
+        sent = {**self._always, "Content-Type": "application/json", **(headers or {})}
         connection = self._connect(self.timeout + hold)
         try:
-            connection.request(method, self._prefix + path, text, sent if text is not None or headers else {"Accept": "application/json"})
+            connection.request(method, self._prefix + path, text, sent if text is not None or headers else self._always)
             response = connection.getresponse()
             raw, status, retry_after = response.read(), response.status, _seconds(response.headers.get("Retry-After"))
         except (OSError, HTTPException) as exc:
@@ -96,11 +112,44 @@ class Caller:
             raise _problem(status, raw, retry_after)
         return Reply(status, retry_after, _object(status, raw, self.url))
 
+    def events(self, path: str, last_id: str, timeout: float) -> Iterator[Event]:
+        """Server-sent events until the answer ends; nothing, when there are no more to come (204).
+
+        `timeout`: seconds of silence, keep-alive comments included, after which the connection is taken for broken.
+        Raises ApiError, Unreachable (also when the connection breaks).
+        """
+        connection = self._connect(timeout)
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
+        try:
+            connection.request("GET", self._prefix + path, headers=headers)
+            response = connection.getresponse()
+            if response.status >= 300:
+                raise _problem(response.status, response.read(), _seconds(response.headers.get("Retry-After")))
+            yield from _events(iter(response.readline, b""))
+        except (OSError, HTTPException) as exc:
+            raise Unreachable(f"The coordinator at {self.url} cannot be reached: {_why(exc)}") from exc
+        finally:
+            connection.close()
+        if response.status == 204:
+            raise NoMoreEvents
+
     def _connect(self, timeout: float) -> HTTPConnection:
         host, port = self._address
         if self._secure:
             return HTTPSConnection(host, port, timeout=timeout, context=ssl.create_default_context())
         return HTTPConnection(host, port, timeout=timeout)
+
+
+def _events(lines: Iterator[bytes]) -> Iterator[Event]:
+    """Events as they come; comments are passed over."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.decode("utf-8", "replace").rstrip("\r\n").partition(": ")
+        if name:
+            fields[name] = value
+        elif "data" in fields:
+            yield Event(fields.get("id", ""), fields.get("event", "message"), json.loads(fields["data"]))
+            fields = {}
 
 
 def _seconds(text: str | None) -> float | None:

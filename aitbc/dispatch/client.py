@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
-import time
 from functools import lru_cache, partial
 
+from aitbc.dispatch.adapter import meaning
+from aitbc.dispatch.adapters import ADAPTERS, adapter_of
 from aitbc.dispatch.answer import NO_ANSWER
 from aitbc.dispatch.connect import Connector
 from aitbc.dispatch.connection import Connection
 from aitbc.dispatch.failure import failed, foreseen, too_late
-from aitbc.dispatch.guard import Guard, Lookup, system_lookup
+from aitbc.dispatch.guard import Guard
 from aitbc.dispatch.kept import Connections
 from aitbc.dispatch.outcome import as_told, classify
-from aitbc.dispatch.request import Terms, build
+from aitbc.dispatch.own import Lookup, system_lookup
+from aitbc.dispatch.request import Terms
 from aitbc.dispatch.signing import SecretBox, open_secret
 from aitbc.errors import Misconfigured
 from aitbc.model.lease import Attempt
@@ -34,7 +36,7 @@ class Dispatcher:
     def __init__(self, settings: Settings, *, lookup: Lookup = system_lookup) -> None:
         """Made inside the running loop. `lookup`: how names are resolved (in threads).
 
-        Raises Misconfigured naming AITBC_ALLOW_AGENT_CIDRS or AITBC_SECRET_KEY.
+        Raises Misconfigured naming the setting: AITBC_SECRET_KEY, or one of those about addresses.
         """
         self._callback_base = settings.callback_base
         self._cap = settings.max_response_bytes
@@ -42,7 +44,7 @@ class Dispatcher:
         self._open_secret = lru_cache(maxsize=MOST_SECRETS)(partial(open_secret, box))
         self._told_of_secret = False
         self._loop = asyncio.get_running_loop()
-        guard = Guard(settings.agent_cidrs, lookup)
+        guard = Guard.of(settings, lookup)
         self._connections = Connections(Connector(guard, lookup), settings.worker_concurrency)
 
     async def close(self) -> None:
@@ -56,20 +58,21 @@ class Dispatcher:
         `token`: in clear, for the callbacks. Raises nothing but CancelledError, which closes the connection: that is how an agent hears
         of a cancel.
         """
-        now = time.time()
-        seconds = attempt.seconds_left  # a duration: this machine's clock may differ from the ledger's
+        seconds = attempt.seconds_left
         if seconds <= 0:
             return too_late()
         deadline = self._loop.time() + seconds
+        ahead = attempt.deadline - deadline  # the ledger's clock, of the loop's: this machine's own may be minutes off
         connection: Connection | None = None
         try:
-            request = build(attempt, Terms(token, self._secret(attempt), self._callback_base, now, seconds))
+            terms = Terms(token, self._secret(attempt), self._callback_base, attempt.deadline - seconds, seconds)
+            request = adapter_of(attempt.kind).build(attempt, terms)
             head, origin = request.head(), request.origin
             connection = self._connections.take(origin) or await self._connections.connect(origin, seconds)
             await connection.exchange(head, request.body, deadline, self._cap)
-            return _meaning(connection, idempotent=attempt.idempotent)
+            return _meaning(connection, attempt, self._loop.time() + ahead)
         except Exception as exc:  # noqa: BLE001 - an exception that got out would leave the lease to its deadline
-            return _failed(connection, exc, idempotent=attempt.idempotent)
+            return _failed(connection, attempt, exc, self._loop.time() + ahead)
         finally:
             if connection is not None:
                 self._connections.give_back(connection)
@@ -84,18 +87,20 @@ class Dispatcher:
             raise
 
 
-def _meaning(connection: Connection, *, idempotent: bool) -> Outcome | Accepted:
-    """What the answer means, with as much of its body as has been read."""
-    answer = connection.answer
-    body = bytes(answer.body.data)
-    return classify(answer.status, answer.headers, body, idempotent=idempotent, now=time.time(), whole=connection.request_left)
+def _meaning(connection: Connection, attempt: Attempt, now: float) -> Outcome | Accepted:
+    """What the answer means, with as much of its body as has been read. `now`: Unix seconds by the ledger's clock."""
+    answer, idempotent, whole = connection.answer, attempt.idempotent, connection.request_left
+    body, read = bytes(answer.body.data), ADAPTERS[attempt.kind].read
+    if read is not None:
+        return meaning(read, answer.status, answer.headers, body, idempotent=idempotent, now=now, whole=whole)
+    return classify(answer.status, answer.headers, body, idempotent=idempotent, now=now, whole=whole)
 
 
-def _failed(connection: Connection | None, exc: Exception, *, idempotent: bool) -> Outcome | Accepted:
+def _failed(connection: Connection | None, attempt: Attempt, exc: Exception, now: float) -> Outcome | Accepted:
     """`connection`: None when nothing has been sent; with one, bytes may have reached the agent."""
     answer = connection.answer if connection is not None else NO_ANSWER
     if connection is not None and answer.status_decides:
-        return _meaning(connection, idempotent=idempotent)  # the body broke or was over the cap, but the status has said it
+        return _meaning(connection, attempt, now)  # the body broke or was over the cap, but the status has said it
     if not foreseen(exc):
         log.error("a call failed in a way that nobody foresaw", exc_info=exc)
-    return as_told(failed(exc, sent=connection is not None, idempotent=idempotent, status=answer.status), answer.headers)
+    return as_told(failed(exc, sent=connection is not None, idempotent=attempt.idempotent, status=answer.status), answer.headers)

@@ -4,16 +4,21 @@ Host header and TLS server name stay the name's.
 """
 
 import asyncio
+import logging
+import os
+import re
 import socket
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from aiohappyeyeballs import start_connection
 
-from aitbc.dispatch.guard import Guard, Lookup, is_literal
+from aitbc.bounded import Bounded
+from aitbc.dispatch.guard import Guard, is_literal
+from aitbc.dispatch.own import Lookup
 from aitbc.dispatch.request import Origin
 
 LOOKUP_THREADS = 32
@@ -23,6 +28,19 @@ DNS_TIME = 10.0
 MOST_NAMES = 4096
 NEXT_ADDRESS_TIME = 0.25
 """Seconds until a name's next address is tried beside one that does not answer (RFC 8305)."""
+GONE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000),
+)
+"""A host from which nothing comes for 20 s, no acknowledgement either, is gone: the call breaks, and the task goes elsewhere. Else only
+its run_timeout would end it, up to a day, or the kernel's backoff, minutes after a cut is healed. A slow agent's host answers probes."""
+
+_NAMED = re.compile(r" Connect call failed \([^)]*\)|, certificate is not valid for '[^']*'")
+"""What names addresses and hosts in the texts of asyncio and OpenSSL."""
+
+log = logging.getLogger(__name__)
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -35,7 +53,7 @@ class Names:
         self._guard = guard
         self._lookup = lookup
         self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="aitbc-lookup")
-        self._asked: dict[tuple[str, int], tuple[float, asyncio.Future[list[str]]]] = {}
+        self._asked: Bounded[tuple[str, int], tuple[float, asyncio.Future[list[str]]]] = Bounded(MOST_NAMES)
 
     async def addresses(self, host: str, port: int) -> list[str]:
         """Resolve, or remember.
@@ -51,8 +69,12 @@ class Names:
                 raise OSError("the worker stops") from None
             raise
         for address in addresses:
-            self._guard.check_address(address, host)
+            self._guard.check_address(address, host, port)
         return addresses
+
+    async def check_own(self, host: str, addresses: list[str], port: int) -> None:
+        """In a thread, as names of the coordinator's own parts may have to be looked up. Raises AddressRefused."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._guard.check_own, host, addresses, port)
 
     def close(self) -> None:
         """Look-ups under way end by themselves; nobody waits for them."""
@@ -69,16 +91,13 @@ class Names:
         loop = asyncio.get_running_loop()
         asked = loop.run_in_executor(self._threads, self._resolve, host, port)
         asked.add_done_callback(_heard)
-        self._asked.pop((host, port), None)  # the latest come last
-        if len(self._asked) >= MOST_NAMES:
-            del self._asked[next(iter(self._asked))]
         self._asked[host, port] = loop.time(), asked
         return asked
 
     def _resolve(self, host: str, port: int) -> list[str]:
         if addresses := list(self._lookup(host, port)):
             return addresses
-        raise OSError(f"{host} has no address")
+        raise OSError("the name has no address")
 
 
 def _heard(asked: "asyncio.Future[list[str]]") -> None:
@@ -99,17 +118,27 @@ class Connector:
     async def connect(self, origin: Origin, protocol: Callable[[], P]) -> P:
         """Connect, and shake hands where TLS is asked for.
 
-        Raises AddressRefused and OSError; `socket` and `ssl` say why.
+        Raises AddressRefused and OSError; `socket` and `ssl` say why. The log alone has the addresses: the error goes to whoever submitted.
         """
+        try:
+            return await self._connected(origin, protocol)
+        except OSError as exc:
+            log.info("no connection to %s port %d: %s", origin.host, origin.port, exc)
+            raise _nameless(exc) from None
+
+    async def _connected(self, origin: Origin, protocol: Callable[[], P]) -> P:
         host, port = origin.host, origin.port
         # Literal addresses are not resolved; the check in the socket factory is the only one that they meet.
         addresses = [host] if is_literal(host) else await self._names.addresses(host, port)
+        if self._guard.watches(port):
+            await self._names.check_own(host, addresses, port)
         sock = await start_connection(
             [_info(address, port) for address in addresses],
             happy_eyeballs_delay=NEXT_ADDRESS_TIME,
-            socket_factory=self._guard.open_socket,
+            socket_factory=partial(self._guard.open_socket, host=host),
         )
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option in (*GONE, (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)):
+            sock.setsockopt(*option)
         tls: dict[str, Any] = {"ssl": self._tls, "server_hostname": host.rstrip(".")} if origin.tls else {}
         _, connection = await asyncio.get_running_loop().create_connection(protocol, sock=sock, **tls)
         return connection
@@ -117,6 +146,15 @@ class Connector:
     def close(self) -> None:
         """No more look-ups."""
         self._names.close()
+
+
+def _nameless(exc: OSError) -> OSError:
+    """The same error without the hosts and addresses in its text."""
+    if exc.errno is None:
+        return type(exc)(_NAMED.sub("", str(exc)))
+    if isinstance(exc, ssl.SSLError | socket.gaierror):
+        return type(exc)(exc.errno, _NAMED.sub("", exc.strerror or ""))
+    return OSError(exc.errno, os.strerror(exc.errno))
 
 
 def _info(address: str, port: int) -> tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]:

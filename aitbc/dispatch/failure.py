@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from aitbc.dispatch.outcome import clip, invalid
 from aitbc.dispatch.reading import ResponseTooLarge, Unreadable
+from aitbc.dispatch.request import Unfit
 from aitbc.errors import AddressRefused, AitbcError
 from aitbc.model.outcome import AgentSays, Outcome, Verdict
 from aitbc.model.task import ErrorCode
@@ -39,8 +40,17 @@ class Failure:
 
 
 def _refused(failure: Failure) -> Outcome:
-    """Another agent can take the task. The agent's breaker opens, or its failing at once would make it look least loaded."""
-    return Outcome(Verdict.UNSTARTED, AgentSays.BAD, code=ErrorCode.ADDRESS_REFUSED, message=clip(str(failure.exc)))
+    """Another agent can take the task. The agent's breaker opens, or its failing at once would make it look least loaded.
+
+    Whoever submitted the task did not register the agent: where it is stays out of the text.
+    """
+    message = f"the agent's address: {failure.exc.why if isinstance(failure.exc, AddressRefused) else failure.exc}"
+    return Outcome(Verdict.UNSTARTED, AgentSays.BAD, code=ErrorCode.ADDRESS_REFUSED, message=clip(message))
+
+
+def _unfit(failure: Failure) -> Outcome:
+    """The task's fault, and nothing was sent."""
+    return Outcome(Verdict.FINAL, AgentSays.NOTHING, code=ErrorCode.AGENT_REFUSED, message=clip(str(failure.exc)))
 
 
 def _misconfigured(failure: Failure) -> Outcome:
@@ -77,6 +87,7 @@ def _unexpected(failure: Failure) -> Outcome:
 FAILURES: list[tuple[type[Exception], Callable[[Failure], Outcome]]] = [
     (AddressRefused, _refused),
     (AitbcError, _misconfigured),
+    (Unfit, _unfit),
     (ResponseTooLarge, _too_large),
     (Unreadable, _unreadable),
     (TimeoutError, _timed_out),

@@ -1,4 +1,4 @@
-"""The request that an attempt becomes. Pure; a builder for each endpoint kind."""
+"""The request that an attempt becomes, for an agent that keeps our contract (kind `http`). Pure; other kinds are in `adapters`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,16 @@ from yarl import URL
 from aitbc.dispatch.guard import parse_url
 from aitbc.dispatch.reading import ACCEPTED_ENCODINGS
 from aitbc.dispatch.signing import sign
-from aitbc.errors import AddressRefused
 from aitbc.model.lease import Attempt
 
 PATH = "/tasks/execute"
 """Where a task is POSTed when the endpoint names no path of its own."""
+COMMON_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": ACCEPTED_ENCODINGS, "User-Agent": "aitbc"}
+"""Of every request that leaves a worker."""
+
+
+class Unfit(Exception):
+    """The task's data is nothing that could be asked of an agent of this kind."""
 
 
 @dataclass(slots=True)  # not frozen: one is made for every call, and that would take a microsecond
@@ -24,7 +29,7 @@ class Terms:
     """What a request needs beside its attempt.
 
     `token`: proves the attempt in callbacks; `secret`: the agent's, empty = not signed; `callback_base`: no slash at the end; `now`:
-    Unix seconds; `seconds`: how long the call may take.
+    Unix seconds by the ledger's clock; `seconds`: how long the call may take.
     """
 
     token: str
@@ -95,13 +100,9 @@ def build_http(attempt: Attempt, terms: Terms) -> Request:
     )
     timestamp = int(terms.now)
     headers = {
-        "Content-Type": "application/json",
-        "Accept": "application/json",
-        "Accept-Encoding": ACCEPTED_ENCODINGS,
-        "User-Agent": "aitbc",
+        **headers_of(attempt, accept="application/json"),
         "webhook-id": task_id,
         "webhook-timestamp": str(timestamp),
-        "Idempotency-Key": attempt.idempotency_key,
         "X-Task-Attempt": str(attempt.attempt),
         "X-Task-Deadline": deadline,
         "X-Task-Timeout": f"{terms.seconds:.3f}",
@@ -109,6 +110,14 @@ def build_http(attempt: Attempt, terms: Terms) -> Request:
     if terms.secret:
         headers["webhook-signature"] = sign(terms.secret, task_id, timestamp, body)
     return Request(execute_url(attempt.url), headers, body)
+
+
+def headers_of(attempt: Attempt, *, accept: str) -> dict[str, str]:
+    """What an agent of any kind is sent: the idempotency key and, when the client sent one, its trace context."""
+    headers = {**COMMON_HEADERS, "Accept": accept, "Idempotency-Key": attempt.idempotency_key}
+    if attempt.traceparent:
+        headers["traceparent"] = attempt.traceparent
+    return headers
 
 
 def _callback(base: str, token: str) -> dict[str, str]:
@@ -138,17 +147,4 @@ def execute_url(endpoint: str) -> URL:
 
 
 Builder = Callable[[Attempt, Terms], Request]
-
-BUILDERS: dict[str, Builder] = {"http": build_http}
-"""Endpoint kind → how its request is made; an adapter is a module and a line here (and one in `aitbc.model.agent.ENDPOINT_KINDS`)."""
-
-
-def build(attempt: Attempt, terms: Terms) -> Request:
-    """The request of an attempt.
-
-    Raises AddressRefused, also for a kind that this version cannot call, and Invalid.
-    """
-    builder = BUILDERS.get(attempt.kind)
-    if builder is None:
-        raise AddressRefused(f"endpoints of kind {attempt.kind[:40]!r} cannot be called; known are: {', '.join(BUILDERS)}")
-    return builder(attempt, terms)
+"""Raises AddressRefused for a URL, Invalid for a secret and Unfit for task_data that cannot be used."""

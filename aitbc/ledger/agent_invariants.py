@@ -41,11 +41,24 @@ def health(v: View) -> Iterator[str]:
             yield f"4 agent {agent}'s health would never rise"
 
 
+def response_times(v: View) -> Iterator[str]:
+    """4: a mean of response times, and nothing else, waits to be forgotten."""
+    stale = v.scores("agents:stale")
+    for agent in {agent for agent, record in v.agents.items() if record.get("_rt")} ^ set(stale):
+        yield f"4 agent {agent} has a mean response time or waits to forget it, not both"
+    for agent, at in stale.items():
+        if v.late(at):
+            yield f"4 agent {agent}'s response time is overdue to be forgotten"
+
+
 def breakers(v: View) -> Iterator[str]:
     """4: an open breaker, and nothing else, waits for its probe; an inactive agent for its removal."""
     opened = {agent for agent, record in v.agents.items() if record.get("breaker") == Breaker.OPEN}
     for agent in opened ^ v.members("agents:cooldown"):
         yield f"4 agent {agent} has an open breaker or waits for a probe, not both"
+    half = {agent for agent, record in v.agents.items() if record.get("breaker") == Breaker.HALF_OPEN}
+    for agent in half ^ v.members("agents:half_open"):
+        yield f"4 agent {agent} has a half open breaker or is listed so, not both"
     inactive = {agent for agent, record in v.agents.items() if record["status"] == AgentStatus.INACTIVE}
     for agent in inactive ^ v.members("agents:inactive"):
         yield f"4 agent {agent} is inactive or listed so, not both"
@@ -63,7 +76,7 @@ def indexes(v: View) -> Iterator[str]:
             yield f"4 agents:terms:{kind} is {v.members(f'agents:terms:{kind}')}, not {used}"
     if v.members("agents:all") != set(v.agents):
         yield "4 agents:all is not the agents there are"
-    for key in ("agents:deadlines", "agents:drift", "agents:unsettled", "agents:restarted", "agents:weighted"):
+    for key in ("agents:deadlines", "agents:drift", "agents:stale", "agents:unsettled", "agents:restarted", "agents:weighted"):
         for agent in v.members(key) - set(v.agents):
             yield f"4 unknown agent {agent} in {key}"
 
@@ -120,6 +133,9 @@ def signatures(v: View) -> Iterator[str]:
     for name, sig in v.sigs.items():
         if int(sig["live"]) != live[name]:
             yield f"5 signature {name} counts {sig['live']} live tasks, there are {live[name]}"
+    brought = Counter(sig["by"] for sig in v.sigs.values() if sig.get("by"))
+    if (counted := {key: int(n) for key, n in v.snapshot.at("sigs:brought").items()}) != brought:
+        yield f"5 API keys are counted as having brought {counted} signatures, there are {dict(brought)}"
     listings = {
         "sigs": set(v.sigs),
         "sigs:floors": {name for name, sig in v.sigs.items() if int(sig["floor"])},
@@ -156,4 +172,4 @@ def caps(v: View) -> Iterator[str]:
             yield f"10 agent {agent}'s secret is not sealed"
 
 
-CHECKS = (slots, working, health, breakers, indexes, memberships, placed, epochs, heads, signatures, work, caps)
+CHECKS = (slots, working, health, response_times, breakers, indexes, memberships, placed, epochs, heads, signatures, work, caps)

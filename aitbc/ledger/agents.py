@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aitbc.errors import Full, Invalid, NotFound
-from aitbc.ledger.step import Arg, Step, grants, iso, micros, text, texts
+from aitbc.errors import Conflict, Full, Invalid, NotFound, PreconditionFailed
+from aitbc.ledger.step import Arg, Step, Versions, grants, iso, micros, text, texts
 from aitbc.model.agent import Agent, AgentQuery, AgentStatus, Registration
 from aitbc.model.lease import Grant
 from aitbc.model.requirements import ANY, index_terms
@@ -69,7 +69,7 @@ class RegistryStats:
 def register(agent: Registration) -> Step[Registered]:
     """Add an agent or replace its record; live leases stay.
 
-    Raises Full when the registry is at its cap.
+    Raises Full when the registry is at its cap, Conflict when the agent belongs to another API key.
     """
     terms = sorted({ANY} | index_terms(agent.agent_type, agent.capabilities, agent.services, agent.tags))
     kind, url = agent.callable_endpoint
@@ -93,12 +93,16 @@ def register(agent: Registration) -> Step[Registered]:
         micros(agent.heartbeat_timeout),
         agent.instance_id,
         "1" if agent.weight != 1.0 else "",
+        agent.owner,
+        agent.may,
         *pairs,
     )
 
     def parse(reply: list[Any]) -> Registered:
         if text(reply[0]) == "full":
             raise Full("the registry is full: remove agents or raise AITBC_MAX_AGENTS", retry_after=60)
+        if text(reply[0]) == "foreign":
+            raise Conflict(f"agent {agent.agent_id} is registered by another API key: use that key, send the agent's secret, or another id")
         return Registered(text(reply[0]), bool(reply[1]), text(reply[2]), grants(reply[3:]))
 
     return Step("register", args, parse)
@@ -119,24 +123,29 @@ def heartbeat(agent_id: str, load_metrics: Mapping[str, float] | None = None, le
     return Step("heartbeat", (agent_id, *_metrics(load_metrics), *leases), parse)
 
 
-def set_status(agent_id: str, status: AgentStatus, load_metrics: Mapping[str, float] | None = None) -> Step[StatusChanged]:
-    """Set the status by hand; `active` also undoes a drain or a pending delete and closes the breaker. Raises NotFound."""
-    return _status(agent_id, status.value, load_metrics)
+def set_status(
+    agent_id: str, status: AgentStatus, load_metrics: Mapping[str, float] | None = None, versions: Versions = ()
+) -> Step[StatusChanged]:
+    """Set the status by hand; `active` also undoes a drain or a pending delete and closes the breaker.
+
+    `versions`: the agent must have one of them. Raises NotFound, PreconditionFailed.
+    """
+    return _status(agent_id, status.value, load_metrics, versions)
 
 
-def drain(agent_id: str) -> Step[StatusChanged]:
-    """No new work, running work ends. Raises NotFound."""
-    return _status(agent_id, AgentStatus.DRAINING.value)
+def drain(agent_id: str, versions: Versions = ()) -> Step[StatusChanged]:
+    """No new work, running work ends. Raises NotFound, PreconditionFailed."""
+    return _status(agent_id, AgentStatus.DRAINING.value, versions=versions)
 
 
-def resume(agent_id: str) -> Step[StatusChanged]:
-    """Back to work. Raises NotFound."""
-    return _status(agent_id, AgentStatus.ACTIVE.value)
+def resume(agent_id: str, versions: Versions = ()) -> Step[StatusChanged]:
+    """Back to work. Raises NotFound, PreconditionFailed."""
+    return _status(agent_id, AgentStatus.ACTIVE.value, versions=versions)
 
 
-def remove(agent_id: str) -> Step[StatusChanged]:
-    """Drain; gone with its last lease (at once when it has none). Raises NotFound."""
-    return _status(agent_id, "removed")
+def remove(agent_id: str, versions: Versions = ()) -> Step[StatusChanged]:
+    """Drain; gone with its last lease (at once when it has none). Raises NotFound, PreconditionFailed."""
+    return _status(agent_id, "removed", versions=versions)
 
 
 def read(agent_id: str) -> Step[Agent]:
@@ -150,16 +159,20 @@ def read(agent_id: str) -> Step[Agent]:
     return Step("read_agent", (agent_id,), parse)
 
 
-def page(limit: int, cursor: str | None = None) -> Step[AgentPage]:
-    """Agents by id, at most `limit` (1 to 1,000) after `cursor`. Raises Invalid for a cursor that is not ours."""
+def page(limit: int, cursor: str | None = None, owner: str = "") -> Step[AgentPage]:
+    """Agents (of this API key) by id, at most `limit` (1 to 1,000) and 4 MiB after `cursor`.
+
+    Raises Invalid for a cursor that is not ours.
+    """
     if cursor is not None and not cursor.startswith("a:"):
         raise Invalid("cursor: use the next_cursor of an earlier answer")
 
     def parse(reply: list[Any]) -> AgentPage:
-        agents = [_agent(item) for item in reply]
-        return AgentPage(agents, f"a:{agents[-1].agent_id}" if len(agents) == limit else None)
+        more, *found = reply
+        agents = [_agent(item) for item in found]
+        return AgentPage(agents, f"a:{agents[-1].agent_id}" if more else None)
 
-    return Step("list_agents", (limit, (cursor or "a:")[2:]), parse)
+    return Step("list_agents", (limit, (cursor or "a:")[2:], owner), parse)
 
 
 def discover(query: AgentQuery) -> Step[list[Agent]]:
@@ -167,8 +180,19 @@ def discover(query: AgentQuery) -> Step[list[Agent]]:
     terms = index_terms(query.agent_type, query.capabilities, query.services, query.tags)
     if query.status is not None:
         terms.add(f"status:{query.status}")
+    if query.owner:
+        terms.add(f"own:{query.owner}")
     args: tuple[Arg, ...] = (query.limit, round(query.min_health_score * 10), *sorted(terms or {ANY}))
     return Step("discover", args, lambda reply: sorted(map(_agent, reply), key=lambda agent: (-agent.health_score, agent.agent_id)))
+
+
+def sealed_secret(agent_id: str) -> Step[str]:
+    """The agent's secret, encrypted; empty when it has none, or is unknown."""
+
+    def parse(reply: list[Any]) -> str:
+        return dict(zip(texts(reply[3::2]), texts(reply[4::2]), strict=True)).get("_secret", "")
+
+    return Step("read_agent", (agent_id,), parse)
 
 
 def stats(statuses: Sequence[str], types: Sequence[str]) -> Step[RegistryStats]:
@@ -194,13 +218,15 @@ def _metrics(metrics: Mapping[str, float] | None) -> tuple[str, str | int]:
     return ("", "") if metrics is None else (json.dumps(dict(metrics)), load_of(metrics))
 
 
-def _status(agent_id: str, status: str, load_metrics: Mapping[str, float] | None = None) -> Step[StatusChanged]:
+def _status(agent_id: str, status: str, load_metrics: Mapping[str, float] | None = None, versions: Versions = ()) -> Step[StatusChanged]:
     def parse(reply: list[Any]) -> StatusChanged:
         if not reply:
             raise NotFound("Agent", agent_id)
+        if text(reply[0]) == "version":
+            raise PreconditionFailed(f"agent {agent_id} is at version {text(reply[1])} now: read it again")
         return StatusChanged(text(reply[0]), text(reply[1]), grants(reply[2:]))
 
-    return Step("set_status", (agent_id, status, *_metrics(load_metrics)), parse)
+    return Step("set_status", (agent_id, status, *_metrics(load_metrics), *versions), parse)
 
 
 def _agent(reply: list[Any]) -> Agent:
@@ -227,4 +253,5 @@ def _agent(reply: list[Any]) -> Agent:
         breaker=fields.get("breaker") or "closed",
         heartbeat_timeout=int(timeout) / 1_000_000,
         has_secret=bool(fields.get("_secret")),
+        owner=fields.get("_owner"),
     )

@@ -7,10 +7,10 @@ import redis
 
 from aitbc.errors import Full, LedgerAway, TryLater
 from aitbc.ledger import connection, scripts
+from aitbc.ledger.access import Note
 from aitbc.ledger.convoy import Convoy
-from aitbc.ledger.keys import BY_NAME
 from aitbc.ledger.replicas import REFUSED, Fence
-from aitbc.ledger.step import Step, text
+from aitbc.ledger.step import Step
 from aitbc.ledger.tasks import SUBMIT_FIELDS
 from aitbc.settings import Settings
 
@@ -33,8 +33,8 @@ class Ledger:
         self._scripts = scripts.load(settings, offset)
         self._fence = Fence(settings.ledger_replicas)
 
-    def run(self, step: Step[T]) -> T:
-        """Run a step.
+    def run(self, step: Step[T], note: Note = ()) -> T:
+        """Run a step. `note`: a command that goes with it, in the same trip; what becomes of it changes nothing.
 
         Raises LedgerAway, Full (Redis out of memory: nothing was stored), TryLater (too few replicas have it), and what the step's
         refusals mean.
@@ -42,7 +42,7 @@ class Ledger:
         until = time.monotonic() + PATIENCE
         for tried in range(1, TRIES + 1):
             try:
-                return self._judged(step, *self._evaluate(step))
+                return self._judged(step, *self._evaluate(step, note))
             except (redis.RedisError, OSError) as exc:
                 if connection.is_full(exc):
                     raise Full("the ledger's Redis is out of memory: nothing was stored; raise its maxmemory", retry_after=30) from exc
@@ -55,25 +55,23 @@ class Ledger:
                 time.sleep(PAUSE * tried)
         raise AssertionError("unreachable")
 
-    def _evaluate(self, step: Step[Any]) -> tuple[Any, bool]:
+    def _evaluate(self, step: Step[Any], note: Note) -> tuple[Any, bool]:
         """The reply, and whether enough replicas have it."""
         script = self._scripts[step.script]
         try:
-            return self._send(step, "EVALSHA", script.sha)
+            return self._send(step, "EVALSHA", script.sha, note)
         except redis.exceptions.NoScriptError:
             return self._send(step, "EVAL", script.text)
 
-    def _send(self, step: Step[Any], command: str, body: str) -> tuple[Any, bool]:
+    def _send(self, step: Step[Any], command: str, body: str, note: Note = ()) -> tuple[Any, bool]:
         call, client = (command, body, 0, *step.args), cast("Any", self.redis)  # untyped in redis-py
         if not self._fence.holds(step.script):
-            return self._convoy.call(*call), True
+            return _own(step, self._convoy.call(*call, note=note)), True
         with client.pipeline(transaction=False) as batch:
-            for one in (call, *self._fence.commands(patient=True)):
+            for one in (call, *([note] if note else []), *self._fence.commands(patient=True)):
                 batch.execute_command(*one)
-            reply, _, copies = batch.execute(raise_on_error=False)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply, self._fence.enough(copies)
+            reply, *_, copies = batch.execute(raise_on_error=False)
+        return _own(step, reply), self._fence.enough(copies)
 
     def _judged(self, step: Step[T], reply: Any, copied: bool) -> T:
         value = step.parse(reply)
@@ -91,25 +89,17 @@ class Ledger:
         except (redis.RedisError, OSError) as exc:
             raise LedgerAway("the ledger (Redis) does not answer", retry_after=2) from exc
 
-    def follow(self, last_id: str, block_seconds: float) -> tuple[str, list[tuple[str, str]]]:
-        """Tasks that reached a terminal state after `last_id` (`$`: from now on), as (task id, state), and the new last id.
-
-        Blocks at most `block_seconds`, below 5. Raises LedgerAway.
-        """
-        try:
-            if last_id == "$":
-                newest: Any = self.redis.xrevrange(BY_NAME["EVENTS"], count=1)
-                return (text(newest[0][0]) if newest else "0-0"), []
-            streams: Any = self.redis.xread({BY_NAME["EVENTS"]: last_id}, count=1000, block=int(block_seconds * 1000))
-        except (redis.RedisError, OSError) as exc:
-            raise LedgerAway("the ledger (Redis) does not answer", retry_after=2) from exc
-        entries = (streams[0][1] if isinstance(streams, list) else next(iter(streams.values()))[0]) if streams else []
-        found = [(text(fields[b"t"]), text(fields[b"s"])) for _, fields in entries]
-        return (text(entries[-1][0]) if entries else last_id), found
-
     def close(self) -> None:
         """Close every connection."""
         self.redis.close()
         self.redis.connection_pool.disconnect()
         for watcher in connection.watchers(self.redis):
             watcher.close()
+
+
+def _own(step: Step[Any], reply: Any) -> Any:
+    """The step's own reply. Raises what Redis answered as an error."""
+    own = reply[0] if step.wide and isinstance(reply, list) else reply
+    if isinstance(own, Exception):
+        raise own
+    return own

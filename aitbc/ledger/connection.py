@@ -15,6 +15,9 @@ TIMEOUTS: dict[str, Any] = {"socket_timeout": 3.0, "socket_connect_timeout": 2.0
 """Seconds. Redis answers in microseconds; a connection that owes a reply for 3 s is taken for half open. The pipeline makes it
 anew and sends its calls again, which every step bears: the price of a wrong guess is one repetition."""
 
+SENTINEL_LIMITS: dict[str, Any] = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": None}
+"""Of one that is asked for the master: the next is asked after a second. redis-py would ask the same one eleven times."""
+
 PASSING = ("LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "TRYAGAIN", "CLUSTERDOWN", "BUSY ", "UNBLOCKED")
 """Beginnings of errors that pass by themselves: starting, failing over, a full disk, a long script."""
 
@@ -48,7 +51,7 @@ def blocking(url: str, connections: int) -> redis.Redis:
     if sentinel:
         hosts, service, db, options = sentinel
         sentinel_class: Any = redis.Sentinel  # untyped in redis-py
-        watchers = sentinel_class(hosts, sentinel_kwargs={"socket_timeout": 1.0}, **options, **TIMEOUTS)
+        watchers = sentinel_class(hosts, sentinel_kwargs=SENTINEL_LIMITS, **options, **TIMEOUTS)
         client: redis.Redis = watchers.master_for(service, db=db)
         return client
     pool = redis.BlockingConnectionPool.from_url(url, max_connections=connections, timeout=5, retry=Retry(NoBackoff(), 0), **TIMEOUTS)
@@ -61,7 +64,7 @@ def asynchronous(url: str) -> redis.asyncio.Redis:
     if sentinel:
         hosts, service, db, options = sentinel
         async_sentinel_class: Any = redis.asyncio.Sentinel  # untyped in redis-py
-        watchers = async_sentinel_class(hosts, sentinel_kwargs={"socket_timeout": 1.0}, **options, **TIMEOUTS)
+        watchers = async_sentinel_class(hosts, sentinel_kwargs=SENTINEL_LIMITS, **options, **TIMEOUTS)
         client: redis.asyncio.Redis = watchers.master_for(service, db=db)
         return client
     return redis.asyncio.Redis.from_url(url, retry=None, **TIMEOUTS)

@@ -4,6 +4,7 @@ A call alone goes at once.  Under load the calls that come in during one trip le
 trip (two system calls on either side, and with `appendfsync always` a part of an fsync) is shared; nobody waits for a timer.
 """
 
+import logging
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,15 +12,18 @@ from typing import Any
 import hiredis
 import redis
 
+log = logging.getLogger(__name__)
+
 LONGEST = 64
 """Calls a trip: what comes later goes with the next one."""
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """`turn` is released when there is a `reply`, or when this caller shall make the next trip."""
+    """`turn` is released when there is a `reply`, or when this caller shall make the next trip. `noted`: a second command is in it."""
 
     packed: bytes
+    noted: bool = False
     turn: threading.Lock = field(default_factory=threading.Lock)
     reply: Any = None
     leads: bool = False
@@ -36,9 +40,14 @@ class Convoy:
         self._waiting: list[_Call] = []
         self._under_way = False
 
-    def call(self, *command: Any) -> Any:
-        """The reply to one command. Raises what Redis answered as an error, and the connection's errors."""
-        mine = _Call(hiredis.pack_command(command))
+    def call(self, *command: Any, note: tuple[Any, ...] = ()) -> Any:
+        """The reply to one command. Raises what Redis answered as an error, and the connection's errors.
+
+        `note`: a command behind it in the same write; an error of its own is logged.
+        """
+        mine = _Call(hiredis.pack_command(command), bool(note))
+        if note:
+            mine.packed += hiredis.pack_command(note)
         mine.turn.acquire()
         with self._lock:
             self._waiting.append(mine)
@@ -98,6 +107,14 @@ class Convoy:
                     call.reply = self._link.read_response(disable_decoding=True)
                 except redis.ResponseError as exc:
                     call.reply = exc
+                if call.noted:
+                    self._read_note()
         except BaseException:  # what it still owes would be read as the answer to another call; the next trip connects it anew
             self._link.disconnect()
             raise
+
+    def _read_note(self) -> None:
+        try:
+            self._link.read_response(disable_decoding=True)
+        except redis.ResponseError as exc:
+            log.warning("an audit entry was refused: %s", exc)

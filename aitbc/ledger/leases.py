@@ -1,7 +1,7 @@
 """Steps of a lease: route and begin it, finish it, renew it, hand it back."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aitbc.errors import Conflict, Gone, NotFound
@@ -14,7 +14,7 @@ ENDED = (NotFound, Gone)
 """What renew raises when the lease is not current any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every attempt, and that would take a microsecond
 class Begun:
     """What route or begin came to.
 
@@ -27,7 +27,7 @@ class Begun:
     grants: list[Grant]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every attempt, and that would take a microsecond
 class Ended:
     """What finish came to.
 
@@ -50,7 +50,7 @@ class Renewed:
 
 def route(task_id: str, worker: str, token_hash: str) -> Step[Begun]:
     """Look at a task: match until it has a slot; begin its grant, or else the first one made."""
-    return Step("route", (task_id, worker, token_hash), _begun)
+    return Step("route", (task_id, worker, token_hash), _begun, wide=True)
 
 
 def begin(lease_id: str, worker: str, token_hash: str) -> Step[Begun]:
@@ -64,7 +64,7 @@ def finish(lease_id: str, token_hash: str, outcome: Outcome, *, worker: str = ""
     code = outcome.code or ""
     digest = hashlib.sha256(f"{outcome.verdict}\n{code}\n{body}".encode()).hexdigest()[:16]
     args = (lease_id, worker, token_hash, outcome.verdict, body, code, outcome.http_status or "", outcome.agent_says, micros(outcome.pause))
-    return Step("finish", (*args, digest, spare_hash), _ended)
+    return Step("finish", (*args, digest, spare_hash), _ended, wide=True)
 
 
 def call_back(task_id: str, token_hash: str, outcome: Outcome) -> Step[Ended]:
@@ -73,7 +73,7 @@ def call_back(task_id: str, token_hash: str, outcome: Outcome) -> Step[Ended]:
     Raises NotFound (unknown task and wrong token look alike), Gone (the lease is no longer current), Conflict (it ended differently).
     """
     step = finish(task_id, token_hash, outcome)
-    return Step(step.script, step.args, lambda reply: _refused(task_id, step.parse(reply)))
+    return replace(step, parse=lambda reply: _refused(task_id, step.parse(reply)))
 
 
 def renew(lease_id: str, token_hash: str, progress: str = "") -> Step[Renewed]:
@@ -121,7 +121,7 @@ def _attempt(fields: Any) -> Attempt | None:
     """Read what `needs` of lifecycle.lua returns, in its order."""
     if not isinstance(fields, list):
         return None
-    lease_id, attempt, deadline, left, rank, data, requirements, retries, idempotent, agent_id, url, kind, secret = fields
+    lease_id, attempt, deadline, left, rank, data, requirements, retries, idempotent, agent_id, url, kind, secret, trace = fields
     return Attempt(
         lease_id=text(lease_id),
         attempt=int(attempt),
@@ -136,4 +136,5 @@ def _attempt(fields: Any) -> Attempt | None:
         url=text(url),
         kind=text(kind),
         sealed_secret=text(secret),
+        traceparent=text(trace),
     )

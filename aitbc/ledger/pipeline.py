@@ -1,5 +1,7 @@
 """The worker's client: one connection, every call made in one turn of the loop leaves in one write, one reader resolves them in order.
 
+Calls of one wide step leave as one script: its price, and that of a reply, is then shared (docs/decisions/0016).
+
 A call whose reply was lost (the connection broke) is sent again after the reconnect, until it is answered: right only because every step is
 safe to repeat.  So a step's outcome is never unknown to whoever waits for it, however long Redis is away.
 """
@@ -27,6 +29,8 @@ from aitbc.settings import Settings
 T = TypeVar("T")
 MAX_UNANSWERED = 20_000
 """Calls that may wait; beyond, a call fails at once with LedgerAway instead of using memory without end."""
+WIDEST = 16
+"""Calls in one script: it holds up all others, and the gain of more is small."""
 BACKOFF = (0.05, 1.0)
 """Seconds between attempts to connect: first and most."""
 BROKEN = (*connection.AWAY, redis.RedisError, RuntimeError)
@@ -40,9 +44,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    packed: bytes
+    command: tuple[str, str]  # EVALSHA and the hash, or EVAL and the text
+    args: tuple[Any, ...]
     reply: "asyncio.Future[Any]"
-    fenced: bool = False  # its reply counts only when the WAIT behind it is answered
+    wide: bool
+    fenced: bool  # its reply counts only when the WAIT behind it is answered
     value: Any = None  # the reply of a fenced one until then
 
 
@@ -61,9 +67,11 @@ class Pipeline:
         self._scripts = scripts.load(settings, offset)
         self._client: Any = connection.asynchronous(settings.redis_url)  # redis-py leaves its pool untyped
         self._unsent: deque[_Call] = deque()
-        self._sent: deque[_Call | _Mark] = deque()
+        self._sent: deque[list[_Call] | _Mark] = deque()  # the calls of each script
         self._held: list[_Call] = []  # answered, waiting for replicas
         self._fence = Fence(settings.ledger_replicas)
+        self.unanswered = 0
+        """Calls without a reply so far."""
         self._away = False  # said in the log
         self._work = asyncio.Event()  # something is unsent
         self._owed = asyncio.Event()  # something is sent and unanswered
@@ -83,19 +91,15 @@ class Pipeline:
                 call.reply.set_exception(LedgerAway("the worker stopped before the ledger answered"))
         await connection.close(self._client)
 
-    @property
-    def unanswered(self) -> int:
-        """Calls without a reply so far."""
-        return len(self._held) + len(self._sent) + len(self._unsent)
-
     async def run(self, step: Step[T]) -> T:
         """Run a step, for as long as it takes. Raises Full (Redis out of memory), LedgerAway (too many calls wait, or closed)."""
-        script, body, fenced = self._scripts[step.script], "EVALSHA", self._fence.holds(step.script)
+        script = self._scripts[step.script]
+        command = "EVALSHA", script.sha
         while True:
             try:
-                return step.parse(await self._call(body, script.sha if body == "EVALSHA" else script.text, 0, *step.args, fenced=fenced))
+                return step.parse(await self._call(command, step))
             except redis.exceptions.NoScriptError:
-                body = "EVAL"
+                command = "EVAL", script.text
             except redis.RedisError as exc:
                 if connection.is_full(exc):
                     raise Full("the ledger's Redis is out of memory", retry_after=30) from exc
@@ -114,13 +118,17 @@ class Pipeline:
             except BROKEN:
                 await asyncio.sleep(BACKOFF[1])
 
-    async def _call(self, *command: Any, fenced: bool = False) -> Any:
+    async def _call(self, command: tuple[str, str], step: Step[Any]) -> Any:
         if self.unanswered >= MAX_UNANSWERED:
             raise LedgerAway("too many calls wait for the ledger (Redis)")
-        call = _Call(hiredis.pack_command(command), asyncio.get_running_loop().create_future(), fenced)
-        self._unsent.append(call)
+        reply = asyncio.get_running_loop().create_future()
+        self._unsent.append(_Call(command, step.args, reply, step.wide, self._fence.holds(step.script)))
         self._work.set()
-        return await call.reply
+        self.unanswered += 1
+        try:
+            return await reply
+        finally:
+            self.unanswered -= 1
 
     async def _serve(self) -> None:
         pause = BACKOFF[0]
@@ -155,7 +163,7 @@ class Pipeline:
 
     def _owed_calls(self) -> list[_Call]:
         """Sent and not answered, or answered by a Redis whose replicas may not have it: a failover can have undone that."""
-        return [*self._held, *(call for call in self._sent if isinstance(call, _Call))]
+        return [*self._held, *(call for calls in self._sent if isinstance(calls, list) for call in calls)]
 
     async def _exchange(self, link: Any) -> None:
         """Send and receive until the connection breaks."""
@@ -175,8 +183,9 @@ class Pipeline:
             self._work.clear()
             batch = [call for call in self._unsent if not call.reply.done()]
             self._unsent.clear()
-            self._sent.extend(batch)
-            packed = [call.packed for call in batch]
+            loads = _loads(batch)
+            self._sent.extend(loads)
+            packed = [_packed(calls) for calls in loads]
             if any(call.fenced for call in batch):
                 packed += [hiredis.pack_command(command) for command in self._fence.commands()]
                 self._sent.extend((_Mark.IGNORED, _Mark.COPIES))
@@ -197,21 +206,27 @@ class Pipeline:
                 self._away = False
                 log.warning("the ledger (Redis) answers again")
             self._take(self._sent.popleft(), reply)
-            if isinstance(reply, Exception) and connection.is_demoted(reply):
+            replies = reply if isinstance(reply, list) else (reply,)
+            if any(isinstance(one, Exception) and connection.is_demoted(one) for one in replies):
                 raise redis.ConnectionError("this Redis has become a replica")
 
-    def _take(self, call: _Call | _Mark, reply: Any) -> None:
-        if call is _Mark.COPIES:
+    def _take(self, calls: list[_Call] | _Mark, reply: Any) -> None:
+        if calls is _Mark.COPIES:
             self._fence.enough(reply)  # too few: go on, counted
             for held in self._held:
                 self._answer(held.reply, held.value)
             self._held.clear()
-        elif isinstance(call, _Call):
-            if call.fenced and not isinstance(reply, Exception):
-                call.value = reply
-                self._held.append(call)
-            else:
-                self._answer(call.reply, reply)
+        elif isinstance(calls, list):
+            replies = reply if calls[0].wide and isinstance(reply, list) else [reply] * len(calls)
+            for call, own in zip(calls, replies, strict=True):
+                self._take_own(call, own)
+
+    def _take_own(self, call: _Call, reply: Any) -> None:
+        if call.fenced and not isinstance(reply, Exception):
+            call.value = reply
+            self._held.append(call)
+        else:
+            self._answer(call.reply, reply)
 
     @staticmethod
     def _answer(waiting: "asyncio.Future[Any]", reply: Any) -> None:
@@ -221,6 +236,26 @@ class Pipeline:
             waiting.set_exception(reply)
         else:
             waiting.set_result(reply)
+
+
+def _loads(calls: list[_Call]) -> list[list[_Call]]:
+    """Calls by the script that they leave in, in the order of the first of each."""
+    loads: list[list[_Call]] = []
+    fillable: dict[tuple[str, str], list[_Call]] = {}
+    for call in calls:
+        load = fillable.get(call.command)
+        if load and len(load) < WIDEST:
+            load.append(call)
+        else:
+            loads.append([call])
+            if call.wide:
+                fillable[call.command] = loads[-1]
+    return loads
+
+
+def _packed(load: list[_Call]) -> bytes:
+    packed: bytes = hiredis.pack_command((*load[0].command, 0, *(arg for call in load for arg in call.args)))
+    return packed
 
 
 async def _heard(channel: Any) -> AsyncIterator[str]:

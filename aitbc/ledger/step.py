@@ -14,17 +14,23 @@ from aitbc.model.priority import PRIORITIES
 
 T = TypeVar("T")
 Arg = str | bytes | int | float
+Versions = tuple[str, ...]
+"""What If-Match names: the thing must have one of these versions; empty: any."""
 MICRO = 1_000_000
 """Microseconds a second: times in scripts are whole microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[T]):
-    """`script`: a file of lua/ without its ending; `parse` reads the reply and raises what a refusal means."""
+    """`script`: a file of lua/ without its ending; `parse` reads the reply and raises what a refusal means.
+
+    `wide`: its script takes many such steps at once, their arguments behind each other, and returns a list of replies.
+    """
 
     script: str
     args: tuple[Arg, ...]
     parse: Callable[[Any], T]
+    wide: bool = False
 
 
 def text(value: bytes | str | int | None) -> str:

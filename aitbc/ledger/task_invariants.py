@@ -28,6 +28,15 @@ def listings(v: View) -> Iterator[str]:
         yield f"1 task {name} is in tasks:all or has a record, not both"
 
 
+def owners(v: View) -> Iterator[str]:
+    """1, 4: the lists of an API key hold what belongs to it, and nothing else."""
+    for kind, records, field in (("task", v.tasks, "owner"), ("agent", v.agents, "_owner")):
+        owned = {(record[field], name) for name, record in records.items() if record.get(field)}
+        listed = {(owner, name) for owner, names in v.sets(f"owner:{kind}s:").items() for name in names}
+        for owner, name in owned ^ listed:
+            yield f"1 {kind} {name} belongs to API key {owner} or is listed so, not both"
+
+
 def order(v: View) -> Iterator[str]:
     """1: a task stands in the order exactly while it is runnable."""
     where: dict[str, dict[str, float]] = defaultdict(dict)
@@ -106,6 +115,11 @@ def workers(v: View) -> Iterator[str]:
     for worker, until in v.scores("workers:deadlines").items():
         if v.late(until, FIXED["WORKER_TTL"]):
             yield f"8 dead worker {worker}"
+    for worker in {*v.snapshot.at("workers:room"), *v.snapshot.under("workers:told:")} - v.members("workers:deadlines"):
+        yield f"8 worker {worker} is gone and its figures are not"
+    accepted = {lease for lease, task in v.leases.items() if "async" in task}
+    for lease in accepted ^ v.members("leases:async"):
+        yield f"2 lease {lease} is a 202 or listed so, not both"
 
 
 def suspects(v: View) -> Iterator[str]:
@@ -155,6 +169,8 @@ def sums(v: View) -> Iterator[str]:
     live = sum(size for state, size in sizes.items() if state not in TERMINAL)
     if count["submitted"] + count["retried"] != live + sum(count[state] for state in TERMINAL):
         yield "9 submitted + retried is not live + ended"
+    if wrong := [name for name, task in v.tasks.items() if int(task.get("told", 0)) != len(task.get("progress", "").encode())]:
+        yield f"9 told is not the length of progress: {wrong}"
     size = sum(_kept_bytes(task) for task in v.tasks.values() if task["state"] in TERMINAL)
     if count["kept_bytes"] != size:
         yield f"9 kept_bytes: counted {count['kept_bytes']}, kept {size}"
@@ -163,7 +179,7 @@ def sums(v: View) -> Iterator[str]:
 
 
 def _kept_bytes(task: Record) -> int:
-    return RECORD_BYTES + sum(len(task.get(field, "").encode()) for field in ("task_data", "result"))
+    return RECORD_BYTES + sum(len(task.get(field, "").encode()) for field in ("task_data", "progress", "result"))
 
 
 def idempotency(v: View) -> Iterator[str]:
@@ -178,14 +194,23 @@ def idempotency(v: View) -> Iterator[str]:
 
 
 def lifetimes(v: View) -> Iterator[str]:
-    """10: the ledger ends things itself: no key has a Redis TTL."""
+    """10: the ledger ends things itself: no key has a Redis TTL but those of rate limits."""
     for key in v.snapshot.ttls:
-        yield f"10 {key} has a TTL"
+        if not key.startswith("limit:"):
+            yield f"10 {key} has a TTL"
+
+
+def outbox(v: View) -> Iterator[str]:
+    """11: an entry is of a task that is kept, has ended and has a callback_url; such a task is an entry until it was told or given up."""
+    due = v.members("callbacks:due")
+    open_ends = {name for name, task in v.tasks.items() if "callback" in task and task["state"] in TERMINAL and "callback_end" not in task}
+    for name in due ^ open_ends:
+        yield f"11 task {name} is in the outbox or has an end to be told of, not both"
 
 
 def overdue(v: View) -> Iterator[str]:
     """8: nothing is due for long."""
-    for key in ("tasks:scheduled", "tasks:timeouts", "agents:cooldown", "agents:drift"):
+    for key in ("tasks:scheduled", "tasks:timeouts", "agents:cooldown", "agents:drift", "callbacks:due"):
         for member, at in v.scores(key).items():
             if v.late(at):
                 yield f"8 {member} is overdue in {key}"
@@ -193,6 +218,7 @@ def overdue(v: View) -> Iterator[str]:
 
 CHECKS = (
     listings,
+    owners,
     order,
     running,
     attempts,
@@ -204,5 +230,6 @@ CHECKS = (
     sums,
     idempotency,
     lifetimes,
+    outbox,
     overdue,
 )

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aitbc.errors import AitbcError, Conflict, Full, Invalid, NotFound
-from aitbc.ledger.scripts import USUAL_ATTEMPTS
-from aitbc.ledger.step import Arg, Step, grants, iso, iso_or_none, micros, text, texts
+from aitbc.errors import AitbcError, Conflict, Full, Invalid, NotFound, PreconditionFailed
+from aitbc.ledger.records import task_of
+from aitbc.ledger.step import Arg, Step, Versions, grants, iso, micros, text, texts
 from aitbc.model.job import Job
 from aitbc.model.lease import Grant
 from aitbc.model.priority import PRIORITIES, Priority
 from aitbc.model.requirements import Requirements
-from aitbc.model.task import AttemptRecord, NewTask, Task, TaskState
+from aitbc.model.task import NewTask, Task, TaskState
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,24 @@ class TaskPage:
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """Which tasks a listing shows; None = all."""
+    """Which tasks a listing shows; None = all. `owner`: the API key that they belong to; empty = all."""
 
     state: TaskState | None = None
     priority: Priority | None = None
     agent_id: str | None = None
+    owner: str = ""
 
 
-SUBMIT_FIELDS = 17
+SUBMIT_FIELDS = 22
 """Arguments of a submit: those of a task and its job."""
 SUBMITS = 50
 """Tasks a script: it holds Redis for about 3 ms."""
+_TOO_MANY = {
+    "full": ("too many live tasks: wait until some have ended, or raise AITBC_MAX_LIVE_TASKS", 5),
+    "signatures": ("too many different requirements in use: wait, ask the same more often, or raise AITBC_MAX_SIGNATURES", 60),
+    "share": ("this API key brought its share of different requirements into use, half of AITBC_MAX_SIGNATURES: wait, or ask the same", 60),
+}
+"""Why there may not be one more live task, or one more signature; seconds after which to ask again."""
 
 
 def submit(task: NewTask, job: Job | None = None) -> Step[Submitted]:
@@ -87,18 +94,17 @@ def _submit_args(task: NewTask, job: Job | None) -> tuple[Arg, ...]:
     asked = json.dumps(task.requirements.as_json())
     times = [micros(t) for t in (task.run_timeout, task.queue_timeout, task.delay, task.run_at)]
     args = (task.task_id, task.digest[:32], task.priority.rank, sig.id, sig.terms, sig.floor, task.task_data, asked)
-    more = (task.max_attempts, *times, task.idempotency_key, "1" if task.idempotent else "")
+    more = (task.max_attempts, *times, task.idempotency_key, "1" if task.idempotent else "", task.affinity_key, task.owner)
+    more += (task.share, task.callback_url, task.traceparent)
     return args + more + (job or ("", ""))
 
 
 def _submitted(reply: list[Any]) -> Submitted | AitbcError:
     word, task_id, at, publish = text(reply[0]), text(reply[1]), reply[2], reply[3]
     if word == "conflict":
-        return Conflict(f"task {task_id} was submitted before with another body")
-    if word == "full":
-        return _too_many_live()
-    if word == "signatures":
-        return Full("too many different requirements in use: wait, ask the same more often, or raise AITBC_MAX_SIGNATURES", retry_after=60)
+        return Conflict(f"task {task_id} was submitted before with another body, or by another API key")
+    if word in _TOO_MANY:
+        return _too_many(word)
     return Submitted(task_id, iso(at), word == "created", bool(publish))
 
 
@@ -108,7 +114,7 @@ def read(task_id: str) -> Step[Task]:
     def parse(reply: list[Any]) -> Task:
         if not reply:
             raise NotFound("Task", task_id)
-        return _task([*reply, "task_id", task_id])
+        return task_of([*reply, "task_id", task_id])
 
     return Step("read_task", (task_id,), parse)
 
@@ -123,23 +129,26 @@ def page(where: TaskFilter, limit: int, cursor: str | None = None) -> Step[TaskP
 
     def parse(reply: list[Any]) -> TaskPage:
         end, *found = reply
-        return TaskPage([_task(item) for item in found], _next(end))
+        return TaskPage([task_of(item) for item in found], _next(end))
 
-    return Step("list_tasks", (where.state or "all", rank, where.agent_id or "", limit, score, last), parse)
+    return Step("list_tasks", (where.state or "all", rank, where.agent_id or "", limit, score, last, where.owner), parse)
 
 
-def cancel(task_id: str) -> Step[Changed]:
-    """`cancelled` at once and for good; a running call keeps its slot until it ends, 30 s at most. Raises NotFound.
+def cancel(task_id: str, versions: Versions = ()) -> Step[Changed]:
+    """`cancelled` at once and for good; a running call keeps its slot until it ends, 30 s at most. Raises NotFound, PreconditionFailed.
 
-    Repeating it is harmless: the terminal state that stands comes back.
+    Repeating it is harmless: the terminal state that stands comes back. `versions`: the task must have one of them.
     """
-    return Step("cancel", (task_id,), lambda reply: _changed(task_id, reply))
+    return Step("cancel", (task_id, *versions), lambda reply: _changed(task_id, reply))
 
 
-def retry(task_id: str, request_id: str, requirements: Requirements) -> Step[Changed]:
+def retry(task_id: str, request_id: str, requirements: Requirements, versions: Versions = (), share: str = "") -> Step[Changed]:
     """Reopen a failed or cancelled task by hand, with new counters and a new stamp. A repeat of the same request changes nothing.
 
-    Raises NotFound, Conflict (not failed or cancelled; or its cancelled call still runs), Full (live tasks, signatures).
+    `share`: as in NewTask, of whoever retries it.
+
+    Raises NotFound, Conflict (not failed or cancelled; or its cancelled call still runs), Full (live tasks, signatures),
+    PreconditionFailed.
     """
     sig = requirements.signature
 
@@ -149,13 +158,11 @@ def retry(task_id: str, request_id: str, requirements: Requirements) -> Step[Cha
             raise Conflict(f"task {task_id} is {text(reply[1])}: only failed and cancelled tasks can be retried")
         if word == "busy":
             raise Conflict(f"task {task_id} was cancelled and its call has not ended yet: retry in a moment")
-        if word == "full":
-            raise _too_many_live()
-        if word == "signatures":
-            raise Full("too many different requirements in use: raise AITBC_MAX_SIGNATURES", retry_after=60)
+        if word in _TOO_MANY:
+            raise _too_many(word)
         return _changed(task_id, reply)
 
-    return Step("retry", (task_id, request_id, sig.id, sig.terms, sig.floor), parse)
+    return Step("retry", (task_id, request_id, sig.id, sig.terms, sig.floor, share, *versions), parse)
 
 
 def drop(task_id: str) -> Step[bool]:
@@ -179,6 +186,7 @@ class TaskStats:
     queue_sizes: dict[str, int]
     weights: dict[str, float]
     paused: list[str]
+    callbacks: dict[str, int]
 
     @property
     def success_rate(self) -> float:
@@ -191,7 +199,7 @@ def stats() -> Step[TaskStats]:
     """Counters, queue sizes (queued + waiting) and strategy, in one look."""
 
     def parse(reply: list[Any]) -> TaskStats:
-        counters, sizes, paused, leases, agents, strategy, weights = reply
+        counters, sizes, paused, leases, agents, strategy, weights, told = reply
         begun, completed, failed, good, bad, waited = (float(text(n) or 0) for n in counters)
         pairs = texts(weights)
         return TaskStats(
@@ -207,19 +215,23 @@ def stats() -> Step[TaskStats]:
             queue_sizes={p.value: int(n) for p, n in zip(PRIORITIES, sizes, strict=True)},
             weights={a: float(w) for a, w in zip(pairs[::2], pairs[1::2], strict=True)},
             paused=[PRIORITIES[int(rank)].value for rank in paused],
+            callbacks=dict(zip(("due", "delivered", "given_up"), map(int, told), strict=True)),
         )
 
     return Step("stats", (), parse)
 
 
-def _too_many_live() -> Full:
-    return Full("too many live tasks: wait until some have ended, or raise AITBC_MAX_LIVE_TASKS", retry_after=5)
+def _too_many(word: str) -> Full:
+    why, seconds = _TOO_MANY[word]
+    return Full(why, retry_after=seconds)
 
 
 def _changed(task_id: str, reply: list[Any]) -> Changed:
     word = text(reply[0])
     if word == "unknown":
         raise NotFound("Task", task_id)
+    if word == "version":
+        raise PreconditionFailed(f"task {task_id} is at {text(reply[1])} now (state, last attempt, retries): read it again")
     return Changed(TaskState(word), grants(reply[1:]))
 
 
@@ -238,38 +250,3 @@ def _cursor(cursor: str | None) -> tuple[str, str]:
 
 def _next(end: Any) -> str | None:
     return base64.urlsafe_b64encode(bytes(end)).decode() if end else None
-
-
-def _task(reply: list[Any]) -> Task:
-    """Read a task's hash, its id added."""
-    f = dict(zip(texts(reply[::2]), texts(reply[1::2]), strict=True))
-    error = None
-    if f.get("error_code"):
-        error = {"code": f["error_code"], "message": f.get("error_message", ""), "agent_id": f.get("error_agent") or None}
-    state = TaskState(f["state"])
-    return Task(
-        task_id=f["task_id"],
-        state=state,
-        priority=PRIORITIES[int(f["priority"])].value,
-        requirements=json.loads(f.get("requirements") or "{}"),
-        task_data=json.loads(f["task_data"]),
-        result=json.loads(f["result"]) if f.get("result") else None,
-        error=error,
-        agent_id=f.get("agent") or None,
-        attempts=[_attempt(f[f"L{g}"]) for g in f.get("lines", "").split() if f.get(f"L{g}")],
-        progress=json.loads(f["progress"]) if f.get("progress") else None,
-        submitted_at=iso(f.get("submitted_at") or f["stamp"]),
-        ended_at=iso_or_none(f.get("ended_at")),
-        run_at=iso_or_none(f.get("due")),
-        max_attempts=int(f.get("max_attempts") or USUAL_ATTEMPTS),
-        deadline=iso_or_none(f.get("deadline")) if state is TaskState.RUNNING else None,
-        retries=int(f.get("retries") or 0),
-        worker=f.get("worker", "").rpartition(":")[0] or None,
-    )
-
-
-def _attempt(line: str) -> AttemptRecord:
-    """An attempt's line: number|agent|token hash|began, when ended |ended|outcome|http status|error code, then what finish keeps."""
-    number, agent, _, began, *end = line.split("|")
-    ended, outcome, http, code = end[:4] or ("", "", "", "")
-    return AttemptRecord(int(number), agent, iso(began), iso_or_none(ended), outcome or None, int(http) if http else None, code or None)

@@ -1,5 +1,6 @@
 """A snapshot of the ledger, sorted out by noun for the doctor's checks."""
 
+import hashlib
 import math
 
 from aitbc.ledger.scripts import FIXED
@@ -101,10 +102,18 @@ class View:
     def score(self, agent: str, strategy: str) -> float:
         """What strategies/ say in Lua; an unknown strategy has no score."""
         record, active = self.agents[agent], len(self.held(agent))
-        share = 4 * float(record.get("_load") or 0) + 4096 * active / int(record["max_concurrency"])
+        slots, took = int(record["max_concurrency"]), float(record.get("_rt") or 1_000_000 * active)
+        soon = took / 1000 * (active + 1)
         loads: dict[str, float] = {
             "least_connections": active,
             "round_robin": 0,
-            "resource_based": min(16383, math.floor(share)),
+            "least_response_time": math.floor(500 * math.log(1 + soon)),
+            "resource_based": min(16383, math.floor(4 * float(record.get("_load") or 0) + 4096 * active / slots)),
+            "capability_based": min(255, record["_terms"].count("\ncap:")) * 64 + math.floor(63 * active / slots),
+            "predictive": math.floor(500 * math.log(1 + soon / slots * 10 / max(1, int(record["_tenth"])))),
         }
-        return loads.get(strategy, math.nan) * 2**39 + float(record.get("_seq", 0))
+        wholes = {
+            "weighted_round_robin": float(record.get("_turn", 0)),
+            "consistent_hash": float(int(hashlib.sha1(agent.encode(), usedforsecurity=False).hexdigest()[:12], 16)),
+        }
+        return wholes.get(strategy, loads.get(strategy, math.nan) * 2**39 + float(record.get("_seq", 0)))

@@ -1,10 +1,12 @@
 """Steps of a worker: the sign of life that it gives every 2 s."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aitbc.ledger.step import Step, texts
 
+NOTHING: Mapping[str, int] = {}
 ALIVE_SECONDS = 10.0
 """A worker that has not been heard for this long is gone: its synchronous leases end as `worker_lost`."""
 
@@ -22,13 +24,19 @@ class WorkerView:
     begun: list[str]
 
 
-def alive(worker: str, *, first: bool = False, polls: bool = True) -> Step[WorkerView]:
-    """I live, for 10 s more. `first`: this worker has just started; `polls`: it takes jobs from its broker."""
+def alive(
+    worker: str, *, first: bool = False, polls: bool = True, room: int | None = None, totals: Mapping[str, int] = NOTHING
+) -> Step[WorkerView]:
+    """I live, for 10 s more. `first`: this worker has just started; `polls`: it takes jobs from its broker.
+
+    `room`: calls that it could take now; `totals`: its histograms since it took this id (`telemetry.histogram`). Both are for /metrics.
+    """
 
     def parse(reply: list[Any]) -> WorkerView:
         return WorkerView(bool(reply[0]), texts(reply[1]), texts(reply[2]))
 
-    return Step("worker", (worker, "1" if first else "", "1" if polls else ""), parse)
+    told = [item for pair in totals.items() for item in pair]
+    return Step("worker", (worker, "1" if first else "", "1" if polls else "", "" if room is None else room, *told), parse)
 
 
 def leave(worker: str) -> Step[int]:

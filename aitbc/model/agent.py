@@ -38,13 +38,17 @@ class Breaker(StrEnum):
     HALF_OPEN = "half_open"
 
 
-ENDPOINT_KINDS = ("http",)
-"""Endpoint kinds the worker can call, in the order they are tried (adapters for a2a, openai, ollama are one module and one word each)."""
+ENDPOINT_KINDS = ("http", "a2a", "openai", "ollama")
+"""Endpoint kinds the worker can call, in the order they are tried; each is an adapter in aitbc/dispatch/adapters/."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What an agent says of itself. `heartbeat_timeout` in seconds, 0 = it sends none. `sealed_secret`: encrypted, or empty."""
+    """What an agent says of itself. `heartbeat_timeout` in seconds, 0 = it sends none. `sealed_secret`: encrypted, or empty.
+
+    `owner`: the API key that registers, or empty. `may`: over whose agent of this id: `any` (an admin), empty (its own), or the sealed
+    secret of the agent that it has shown to know.
+    """
 
     agent_id: str
     agent_type: AgentType
@@ -58,6 +62,8 @@ class Registration:
     heartbeat_timeout: float = 120.0
     sealed_secret: str = ""
     instance_id: str = ""
+    owner: str = ""
+    may: str = "any"
 
     @property
     def callable_endpoint(self) -> tuple[str, str]:
@@ -70,7 +76,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class AgentQuery:
-    """What `discover` asks: every given field must hold. Unknown words simply match nothing."""
+    """What `discover` asks: every given field must hold. Unknown words simply match nothing. `owner`: an API key, or empty."""
 
     status: str | None = None
     agent_type: str | None = None
@@ -79,6 +85,7 @@ class AgentQuery:
     tags: tuple[str, ...] = ()
     min_health_score: float = 0.0
     limit: int = 1000
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +111,4 @@ class Agent:
     breaker: str
     heartbeat_timeout: float
     has_secret: bool
+    owner: str | None

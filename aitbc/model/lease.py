@@ -1,7 +1,8 @@
 """A lease is the right to one slot of one agent; once begun it is an attempt, and one worker POSTs it."""
 
 import hashlib
-import secrets
+import os
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 
 from aitbc.model.priority import Priority
@@ -26,13 +27,13 @@ class Grant:
         return keyed(self.task_id, self.retries)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every attempt, and that would take a microsecond
 class Attempt:
     """A begun lease and all that its POST needs.
 
     `deadline`: Unix seconds by the ledger's clock; `seconds_left`: until then, when the ledger answered; `task_data`, `requirements`:
     JSON bytes, never read by the ledger; `retries`: by hand, so far; `url`, `kind`: the agent's endpoint; `sealed_secret`: the agent's,
-    encrypted, or empty.
+    encrypted, or empty; `traceparent`: the W3C trace context that its client sent, or empty.
     """
 
     lease_id: str
@@ -48,6 +49,7 @@ class Attempt:
     url: str
     kind: str
     sealed_secret: str
+    traceparent: str = ""
 
     @property
     def task_id(self) -> str:
@@ -70,9 +72,17 @@ def keyed(task_id: str, retries: int) -> str:
     return f"{task_id}.r{retries}" if retries else task_id
 
 
+_random: list[bytes] = []
+"""Taken from the system 64 at a time: each asking costs as much as all else of a token."""
+os.register_at_fork(after_in_child=_random.clear)
+
+
 def new_token() -> str:
     """An unguessable token (256 bits) that proves who holds an attempt. Only its hash is stored."""
-    return secrets.token_urlsafe(32)
+    if not _random:
+        fresh = os.urandom(64 * 32)
+        _random.extend(fresh[i : i + 32] for i in range(0, len(fresh), 32))
+    return urlsafe_b64encode(_random.pop()).rstrip(b"=").decode()
 
 
 def token_hash(token: str) -> str:

@@ -55,7 +55,9 @@ class NewTask:
     """A submit. Texts that the ledger never reads: `task_data` (JSON). Times in seconds; `queue_timeout` 0 = none.
 
     `digest` tells a repeat (same digest: same answer) from a conflict (another body).
-    `run_at`: Unix seconds, 0 = now; it and `delay` may not both be given.
+    `run_at`: Unix seconds, 0 = now; it and `delay` may not both be given. `owner`: the API key that submits it, or empty.
+    `share`: the API key among whose signatures a new one counts, empty for an admin's and for none.
+    `traceparent`: W3C trace context, empty = none.
     """
 
     task_id: str
@@ -69,7 +71,12 @@ class NewTask:
     delay: float = 0.0
     run_at: float = 0.0
     idempotent: bool = False
+    affinity_key: str = ""
     idempotency_key: str = ""
+    owner: str = ""
+    share: str = ""
+    callback_url: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +93,24 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class CallbackRecord:
+    """What became of telling a task's `callback_url` of its end.
+
+    `state`: waiting (it has not ended), due, delivered or given_up; `error`: what was wrong with the last try.
+    """
+
+    url: str
+    state: str
+    tries: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A task as the ledger has it now; the fields are those of the API's task object. Times are ISO-8601 UTC or None.
 
-    `retries`: by hand, so far; `worker`: the Celery node that began its last attempt.
+    `run_timeout`, `queue_timeout`: seconds; `retries`: by hand, so far; `owner`: the API key that submitted it; `worker`: the Celery node
+    that began its last attempt.
     """
 
     task_id: str
@@ -106,6 +127,12 @@ class Task:
     ended_at: str | None
     run_at: str | None
     max_attempts: int
+    run_timeout: float
+    queue_timeout: float | None
+    idempotent: bool
     deadline: str | None
     retries: int
+    affinity_key: str | None
+    owner: str | None
     worker: str | None
+    callback: CallbackRecord | None

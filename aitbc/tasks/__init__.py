@@ -8,6 +8,7 @@ jobs.py       the Celery tasks `route` and `dispatch`
 attempts.py   carry out an attempt: POST, finish, and on to the next one that this granted
 node.py       this worker process: its id, its two clients, the leases it holds
 upkeep.py     what a worker does beside its jobs: sign of life, cancel notices, sweep
+outbox.py     deliver what callback_urls are to be told
 rows.py       task events, so that Flower's row is the task
 """
 

@@ -2,5 +2,5 @@
 
 from celery import Celery
 
-app = Celery("aitbc", events="aitbc.worker.events:Events", include=["aitbc.tasks.jobs", "aitbc.tasks.upkeep"])
+app = Celery("aitbc", events="aitbc.worker.events:Events", include=["aitbc.tasks.jobs", "aitbc.tasks.outbox", "aitbc.tasks.upkeep"])
 app.config_from_object("celeryconfig")

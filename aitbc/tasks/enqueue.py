@@ -5,6 +5,7 @@ Two ways.  Where broker and ledger are one Redis (the default), a job is a messa
 never raise when the broker is away: that is logged once, and for a moment nothing more is tried, so that callers are not held up.
 """
 
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -23,6 +24,8 @@ from aitbc.worker import broker
 ROUTE, DISPATCH = "aitbc.route", "aitbc.dispatch"
 AWAY_SECONDS = 1.0
 """After a failure nothing is published for so long: each try may cost a connect timeout."""
+LOOK_SECONDS = 1.0
+"""How long it is known whether the broker is there: anybody may ask, and each look is a new connection."""
 BATCH = 100
 """Messages that kombu sends in one write."""
 
@@ -33,6 +36,9 @@ class _Publishing:
     """This process's one broker."""
 
     resume_at = 0.0
+    alive = False
+    look_at = 0.0
+    looking = threading.Lock()
 
 
 @cache
@@ -70,7 +76,15 @@ def dispatch(grants: Sequence[Grant]) -> list[Grant]:
 
 
 def broker_alive() -> bool:
-    """Whether a new connection to the broker can be made, within about 2 s."""
+    """Whether a new connection to the broker can be made, within about 2 s; known for LOOK_SECONDS. One caller looks, others wait."""
+    with _Publishing.looking:
+        if time.monotonic() >= _Publishing.look_at:
+            _Publishing.alive = _connects()
+            _Publishing.look_at = time.monotonic() + LOOK_SECONDS
+        return _Publishing.alive
+
+
+def _connects() -> bool:
     try:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=2)

@@ -24,7 +24,7 @@ class AttemptFailed(Exception):
     """The task has failed for good; the text is what its row shows."""
 
 
-@app.task(name=enqueue.ROUTE, throws=(AttemptFailed,))
+@app.task(name=enqueue.ROUTE, throws=(AttemptFailed,), shared=False)
 async def route(task_id: str, priority: str) -> str:
     """Look at a task: begin an attempt of it, or of the better one that its agent should do first, or leave it waiting."""
     del priority  # for the reader of Flower's row
@@ -32,7 +32,7 @@ async def route(task_id: str, priority: str) -> str:
     return await _look(task_id, leases.route(task_id, node().worker, token_hash(token)), token)
 
 
-@app.task(name=enqueue.DISPATCH, throws=(AttemptFailed,))
+@app.task(name=enqueue.DISPATCH, throws=(AttemptFailed,), shared=False)
 async def dispatch(lease_id: str, priority: str) -> str:
     """Begin a lease that was granted, unless somebody has."""
     del priority

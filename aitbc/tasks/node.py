@@ -1,8 +1,10 @@
 """This worker process: its id, its client of the ledger, its client of the agents, and the calls it has in flight."""
 
 import asyncio
+import logging
 import secrets
 from dataclasses import dataclass, field
+from typing import cast
 
 from celery import signals
 
@@ -11,6 +13,13 @@ from aitbc.ledger.pipeline import Pipeline
 from aitbc.model.lease import Attempt
 from aitbc.model.outcome import Accepted, Outcome
 from aitbc.settings import Settings
+from aitbc.telemetry import logs
+
+
+@dataclass(slots=True)
+class _Call:
+    caller: "asyncio.Task[object]"
+    closed: bool = False
 
 
 @dataclass(slots=True)
@@ -21,26 +30,30 @@ class Node:
     ledger: Pipeline
     dispatcher: Dispatcher
     worker: str
-    held: dict[str, "asyncio.Task[Outcome | Accepted]"] = field(default_factory=dict)
+    held: dict[str, _Call] = field(default_factory=dict)
 
     async def call(self, attempt: Attempt, token: str) -> Outcome | Accepted | None:
-        """POST an attempt. None when the call was closed from outside (`close`); a cancelled caller closes it too."""
-        call = asyncio.ensure_future(self.dispatcher.send(attempt, token))
-        self.held[attempt.lease_id] = call
+        """POST an attempt. None when the call was closed from outside (`close`); a cancelled caller closes it too.
+
+        Runs in a task. One of its own for each call would take a twentieth of the worker's time.
+        """
+        caller = cast("asyncio.Task[object]", asyncio.current_task())
+        call = self.held[attempt.lease_id] = _Call(caller)
         try:
-            return await call
+            return await self.dispatcher.send(attempt, token)
         except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if caller is not None and caller.cancelling():  # it has cancelled the call, and waited for it
-                raise
-            return None
+            if call.closed and not caller.uncancel():
+                return None
+            raise  # the caller itself is cancelled too
         finally:
             del self.held[attempt.lease_id]
 
     def close(self, lease_id: str) -> None:
         """Close the socket of a call in flight; nothing when there is none."""
-        if lease_id in self.held:
-            self.held[lease_id].cancel()
+        call = self.held.get(lease_id)
+        if call is not None and not call.closed:
+            call.closed = True
+            call.caller.cancel()
 
     def rename(self) -> None:
         """Take a new id."""
@@ -77,6 +90,17 @@ async def close_node() -> None:
 def new_worker_id() -> str:
     """Unguessable: whoever knows it may hand back its leases."""
     return f"{_Process.nodename}:{secrets.token_hex(8)}"
+
+
+@signals.celeryd_init.connect
+def _log_as_json(**_: object) -> None:
+    """Celery sets up its own plain lines unless somebody takes this signal."""
+    if Settings.load().log_format == "json":
+        signals.setup_logging.connect(_configure_logs)
+
+
+def _configure_logs(loglevel: int | str = "INFO", **_: object) -> None:
+    logs.configure(loglevel if isinstance(loglevel, str) else logging.getLevelName(loglevel))
 
 
 @signals.celeryd_init.connect

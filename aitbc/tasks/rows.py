@@ -61,7 +61,8 @@ def ended_by_callback(task: Task, word: str, outcome: Outcome) -> None:
     """From the API: a 202 task ended; shown under the worker that sent it. Best effort: a broker that is away costs the row its end."""
     last = task.attempts[-1]
     runtime = (datetime.fromisoformat(last.ended_at) - datetime.fromisoformat(last.began_at)).total_seconds() if last.ended_at else 0.0
-    text = f"{outcome.code or outcome.verdict} by {last.agent_id}, attempt {last.attempt}, by callback"
+    why = f": {outcome.message}" if outcome.message else ""
+    text = f"{outcome.code or outcome.verdict} by {last.agent_id}, attempt {last.attempt}, by callback{why}"
     kind, fields = event_of(Ending(word, runtime, text))
     if not kind:
         return

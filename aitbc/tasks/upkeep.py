@@ -8,11 +8,13 @@ from celery.worker import state
 
 from aitbc.errors import AitbcError
 from aitbc.ledger import leases, sweep, workers
+from aitbc.ledger.step import Step
 from aitbc.settings import Settings
-from aitbc.tasks.attempts import publish
+from aitbc.tasks.attempts import DISPATCH, LEASE, publish
 from aitbc.tasks.jobs import cancel
 from aitbc.tasks.node import close_node, node, open_node
-from aitbc.worker import every, on_start, on_stop, polling
+from aitbc.telemetry import tracing
+from aitbc.worker import every, on_start, on_stop, polling, room
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +28,15 @@ class _Upkeep:
     revoked: frozenset[str] = frozenset()
     listening: "asyncio.Task[None] | None" = None
     polls = False  # what the ledger was told last
+    alone: asyncio.Lock  # held during a look
 
 
 @on_start
 async def enter() -> None:
     """Open the node and tell the ledger that it lives."""
+    tracing.start()
     here = open_node(Settings.load())
+    _Upkeep.alone = asyncio.Lock()
     _Upkeep.listening = asyncio.ensure_future(listen(here.worker))
     asyncio.ensure_future(here.ledger.run(workers.alive(here.worker, first=True, polls=False))).add_done_callback(_entered)
 
@@ -42,6 +47,7 @@ async def leave() -> None:
         _Upkeep.listening.cancel()
     try:
         async with asyncio.timeout(1):
+            await node().ledger.run(_alive(polls=False))
             await node().ledger.run(workers.leave(node().worker))
     except (TimeoutError, AitbcError):
         log.warning("the ledger does not answer: this worker leaves without saying so")
@@ -49,16 +55,30 @@ async def leave() -> None:
 
 
 async def live() -> None:
-    """Say that this worker lives; hear what was cancelled; hand back what it never knew it had begun."""
+    """Say that this worker lives; hear what was cancelled; hand back what it never knew it had begun.
+
+    One look at a time: two that waited for the ledger together would be answered together, and a lease begun just before them would be
+    unknown to both, or this worker would take two new ids for one death.
+    """
+    async with _Upkeep.alone:
+        await _look()
+
+
+async def _look() -> None:
     here = node()
     _Upkeep.polls = polling()
-    view = await here.ledger.run(workers.alive(here.worker, polls=_Upkeep.polls))
+    view = await here.ledger.run(_alive(polls=_Upkeep.polls))
     if not view.known:
         return await _declared_dead()
     for lease_id in view.cancelled:
         here.close(lease_id)
     await _hand_back(frozenset(view.begun) - frozenset(here.held))
     return await _revoke()
+
+
+def _alive(*, polls: bool) -> Step[workers.WorkerView]:
+    """The sign of life, with what this worker has counted under its id."""
+    return workers.alive(node().worker, polls=polls, room=room(), totals={**DISPATCH.totals(), **LEASE.totals()})
 
 
 async def tell_of_polling() -> None:
@@ -94,6 +114,8 @@ async def _declared_dead() -> None:
     for lease_id in list(here.held):
         here.close(lease_id)
     here.rename()
+    DISPATCH.clear()  # counted under the old id, but for what happened since it last reported
+    LEASE.clear()
     if _Upkeep.listening is not None:
         _Upkeep.listening.cancel()
     _Upkeep.listening = asyncio.ensure_future(listen(here.worker))

@@ -13,12 +13,13 @@ from aitbc.ledger import tasks as steps
 from aitbc.ledger.tasks import Submitted
 from aitbc.model.task import NewTask
 from aitbc.telemetry.steps import reached
-from aitbc.web import answers, jobs, problems
+from aitbc.telemetry.tracing import client_traceparent, span
+from aitbc.web import access, answers, jobs, problems
 from aitbc.web.answers import Answer
 from aitbc.web.parts import parts, run
 from aitbc.web.requests import an_object, idempotency_key, refuse_deep
 from aitbc.web.schemas.tasks import Submit, SubmitBatch
-from aitbc.web.tasks import accepted, digest, new_task, refuse_when_full
+from aitbc.web.tasks import accepted, callers_task, refuse_when_full
 
 blueprint = APIBlueprint("batch", __name__)
 
@@ -36,23 +37,27 @@ class _Entry:
 def submit_batch(body: SubmitBatch) -> Answer:
     """Accept many tasks. From this answer on none of those that it calls accepted is lost."""
     key = idempotency_key(request.headers.get("Idempotency-Key"))
-    entries = [_checked(one, f"{key}\n{place}" if key else "") for place, one in enumerate(body.tasks)]
-    refuse_when_full()
-    reached("submit")
-    _store([entry for entry in entries if entry.task])
-    reached("submit.published")
+    with span("submit", client_traceparent(request.headers.get("traceparent"))) as spanned:
+        owner, trace = access.caller().key_id, spanned.traceparent
+        entries = [_checked(one, f"{key}\n{place}" if key else "", owner, trace) for place, one in enumerate(body.tasks)]
+        spanned.note(tasks=len(entries))
+        refuse_when_full()
+        access.about(f"{len(entries)} tasks")
+        reached("submit")
+        _store([entry for entry in entries if entry.task])
+        reached("submit.published")
     results = [_result(entry) for entry in entries]
     count = sum(isinstance(entry.done, Submitted) for entry in entries)
     return answers.success(results=results, accepted_count=count, refused_count=len(entries) - count)
 
 
-def _checked(sent: Any, key: str) -> _Entry:
+def _checked(sent: Any, key: str, owner: str, traceparent: str) -> _Entry:
     """`key`: the Idempotency-Key with the place of the task in the batch; no header can hold its line break."""
     try:
         refuse_deep(an_object(sent))
         _refuse_large(sent)
         body = Submit.model_validate(sent)
-        return _Entry(body, new_task(body, digest(sent), key))
+        return _Entry(body, callers_task(body, sent, key, owner, traceparent))
     except ValidationError as exc:
         return _Entry(done=problems.invalid(exc))
     except AitbcError as exc:

@@ -9,7 +9,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from aitbc.errors import Conflict, NotFound
 from aitbc.ledger import tasks as steps
 from aitbc.model.task import Task, TaskState
-from aitbc.web import answers
+from aitbc.web import access, answers
 from aitbc.web.answers import Answer
 from aitbc.web.parts import run
 from aitbc.web.requests import idempotency_key
@@ -36,7 +36,7 @@ class Sweep:
 @blueprint.get("/tasks/dead")
 def page(query: DeadPageQuery) -> Answer:
     """Dead letters, newest first. With `error_code` a page may be short and still have a cursor."""
-    found = run(steps.page(query.as_filter(TaskState.FAILED), query.limit, query.cursor))
+    found = run(steps.page(query.as_filter(TaskState.FAILED, access.owner()), query.limit, query.cursor))
     return answers.tasks([task for task in found.tasks if _has(task, query.error_code)], found.next_cursor)
 
 
@@ -65,7 +65,16 @@ def drop(body: DeadChoice) -> Answer:
 
 def over(body: DeadChoice, act: Callable[[Task], bool]) -> Sweep:
     """Do `act` for each chosen dead letter. Raises BadRequest for an invalid priority."""
+    access.about(_chosen(body))
     return _named(body.task_ids, act) if body.task_ids is not None else _filtered(body, act)
+
+
+def _chosen(body: DeadChoice) -> str:
+    """What was chosen, for the audit stream: ids as far as they have room there, or the filter."""
+    if body.task_ids is not None:
+        return " ".join(task_id for task_id in body.task_ids if ID.fullmatch(task_id))
+    filters = {"priority": body.priority, "agent_id": body.agent_id, "error_code": body.error_code}
+    return " ".join(f"{name}={value!a}" for name, value in filters.items() if value is not None) or "all"
 
 
 def _named(task_ids: list[str], act: Callable[[Task], bool]) -> Sweep:
@@ -81,7 +90,7 @@ def _named(task_ids: list[str], act: Callable[[Task], bool]) -> Sweep:
 
 def _filtered(body: DeadChoice, act: Callable[[Task], bool]) -> Sweep:
     """Page by page; a page whose tasks have gone leaves the cursor right, since it holds a place and no number."""
-    done, where, looked = Sweep(cursor=body.cursor), body.as_filter(), 0
+    done, where, looked = Sweep(cursor=body.cursor), body.as_filter(access.owner()), 0
     while looked < MOST:
         found = run(steps.page(where, PAGE, done.cursor))
         done.count += sum(act(task) for task in found.tasks if _has(task, body.error_code))
@@ -99,7 +108,8 @@ def _dead(task_id: str) -> Task | None:
         task = run(steps.read(task_id))
     except NotFound:
         return None
-    return task if task.state is TaskState.FAILED else None
+    mine = not access.owner() or task.owner == access.owner()
+    return task if mine and task.state is TaskState.FAILED else None
 
 
 def _has(task: Task, error_code: str | None) -> bool:

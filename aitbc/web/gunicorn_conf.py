@@ -19,7 +19,7 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory for gunicorn's own
 
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.api_workers
-worker_class = "gevent"
+worker_class = "aitbc.web.gunicorn_worker.Worker"
 worker_connections = _settings.held_requests + 2000  # so that held requests never keep a heartbeat out
 worker_tmp_dir = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
 keepalive = 30
@@ -39,10 +39,12 @@ loglevel = "warning"
 
 def on_starting(_server: object) -> None:
     """Send gunicorn's own lines where all others go."""
-    logs.configure(_settings.log_level)
+    logs.configure(_settings.log_level, json=_settings.log_format != "plain")
     own = logging.getLogger("gunicorn.error")
     own.handlers.clear()
     own.propagate = True
+    if _settings.auth == "off":
+        own.warning("AITBC_AUTH=off: whoever reaches %s may do everything", bind)
 
 
 def post_fork(_server: object, worker: Any) -> None:
@@ -61,4 +63,4 @@ def post_worker_init(worker: Any) -> None:
 def _let_go(worker: Any) -> None:
     while worker.alive:
         time.sleep(0.2)
-    worker.wsgi.extensions["aitbc"].held.close()
+    worker.wsgi.extensions["aitbc"].feed.close()

@@ -9,7 +9,7 @@ from flask import Flask, Response, request
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from aitbc.errors import AitbcError, Fault, Invalid, TooLarge, TryLater
+from aitbc.errors import AitbcError, Fault, Invalid, TooLarge, TryLater, Unauthorized
 from aitbc.web.answers import request_id
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,8 @@ def of_error(exc: AitbcError) -> Response:
     if exc.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return of_bug(exc)
     headers = {"Retry-After": str(exc.retry_after)} if isinstance(exc, TryLater) else None
+    if isinstance(exc, Unauthorized):
+        headers = {"WWW-Authenticate": exc.challenge}
     faults = exc.faults if isinstance(exc, Invalid) else ()
     return problem(exc.status, exc.title, str(exc), faults=faults, headers=headers)
 

@@ -11,6 +11,7 @@ from aitbc.model.priority import Priority
 from aitbc.web import answers, jobs
 from aitbc.web.answers import Answer
 from aitbc.web.parts import run
+from aitbc.web.schemas.base import AnyCase
 
 blueprint = APIBlueprint("queues", __name__)
 
@@ -21,7 +22,7 @@ CLEAR_SECONDS = 25.0
 class QueuePath(BaseModel):
     """`/tasks/queues/{priority}`."""
 
-    priority: str
+    priority: AnyCase
 
     @property
     def queue(self) -> Priority:
@@ -38,9 +39,10 @@ def sizes() -> Answer:
 
 @blueprint.get("/tasks/queues/stats")
 def stats() -> Answer:
-    """Sizes, their sum, and which queues are paused."""
+    """Sizes, their sum, which queues are paused, and the outbox of callback_urls."""
     found = run(tasks.stats())
-    return answers.success(queue_sizes=found.queue_sizes, total=sum(found.queue_sizes.values()), paused=found.paused)
+    by_priority = found.queue_sizes
+    return answers.success(queue_sizes=by_priority, total=sum(by_priority.values()), paused=found.paused, callbacks=found.callbacks)
 
 
 @blueprint.post("/tasks/queues/<priority>/clear")

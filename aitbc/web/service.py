@@ -11,9 +11,10 @@ from aitbc.ledger import agents, workers
 from aitbc.ledger.redis_state import RedisState, look
 from aitbc.model.agent import AgentStatus, AgentType
 from aitbc.tasks import enqueue
-from aitbc.web import answers
+from aitbc.web import answers, openapi
 from aitbc.web.answers import Answer
 from aitbc.web.parts import parts, run
+from aitbc.web.requests import path_of
 
 blueprint = APIBlueprint("service", __name__)
 
@@ -57,9 +58,8 @@ def registry() -> Answer:
 
 def calls() -> list[str]:
     """Every call as `METHOD /path`, `/v1` left out."""
-    rules = [rule for rule in current_app.url_map.iter_rules() if not rule.endpoint.startswith("v1-")]
-    found = [(rule.rule.replace("<", "{").replace(">", "}"), method) for rule in rules for method in rule.methods or ()]
-    return [f"{method} {path}" for path, method in sorted(found) if method not in {"HEAD", "OPTIONS"}]
+    found = [(path_of(rule.rule), method) for rule, method in openapi.routes(current_app)]
+    return [f"{method} {path}" for path, method in sorted(found)]
 
 
 def _redis() -> RedisState:

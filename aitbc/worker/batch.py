@@ -21,14 +21,13 @@ from queue import Empty
 from time import monotonic, time
 from typing import Any
 
-import orjson
 from celery.utils.log import get_logger
 from kombu.transport import redis as stock
-from kombu.utils.json import loads
 from redis.exceptions import NoScriptError
 
 from aitbc.worker import transport as cured
 from aitbc.worker.batchqos import BATCH, PATIENCE, QoS
+from aitbc.worker.message import Message, envelope_of
 from aitbc.worker.readscript import READ, SHA
 
 logger = get_logger(__name__)
@@ -43,7 +42,7 @@ ACK_WITHIN = 0.1
 class Channel(cured.Channel):
     """The Redis channel that reads with the script."""
 
-    QoS = QoS
+    QoS, Message = QoS, Message
     qos: Any
     _qos: Any
     _fanout_queues: Any
@@ -185,7 +184,7 @@ class Channel(cured.Channel):
             raise error
 
     def _deliver(self, queue: str, text: bytes) -> None:
-        envelope = _envelope(text)
+        envelope = envelope_of(text)
         if envelope is None:
             logger.error("Dropped what is no message from queue %s: %.200r", queue, text)
             self.qos.acks += [tag.decode() for tag in LOOKS_LIKE_TAG.findall(text)[-1:]]  # under which the script has recorded it
@@ -219,15 +218,6 @@ def _readable(link: Any) -> bool:
     poller = select.poll()
     poller.register(link._sock, select.POLLIN)  # noqa: SLF001  redis-py shows it nowhere
     return bool(poller.poll(0))
-
-
-def _envelope(text: bytes) -> Any:
-    """A message, or None when it is none. kombu's own reader, five times slower, is for what it alone writes: dates and the like."""
-    try:
-        envelope = loads(text.decode()) if b'"__type__"' in text else orjson.loads(text)
-        return envelope if envelope["properties"]["delivery_tag"] else None
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 class _Polled:

@@ -71,6 +71,6 @@ def broker_of(url: str) -> tuple[str, dict[str, Any]]:
     nodes = [urlsplit(f"//{host}") for host in hosts.split(",")]
     names = [f"[{node.hostname}]" if ":" in (node.hostname or "") else quote(node.hostname or "") for node in nodes]
     urls = [f"sentinel://{prefix}{name}:{node.port or 26379}/{db or 0}" for name, node in zip(names, nodes, strict=True)]
-    # The same bounds towards the sentinels themselves, which kombu does not pass on.
-    limits = {"socket_timeout": 1, "socket_connect_timeout": 1}
+    # Bounds towards the sentinels themselves, which kombu does not pass on; without `retry` redis-py asks a dead one eleven times.
+    limits = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": None}
     return ";".join(urls), {**TRANSPORT_OPTIONS, "master_name": master, "sentinel_kwargs": limits}

@@ -118,7 +118,7 @@ class Job:
         self._began = monotonic()
         if not self.task.acks_late:
             self.request.acknowledge()
-        scope = asyncio.timeout(self._limit)
+        scope = asyncio.timeout(self._limit) if self._limit is not None else None
         try:
             waits = self._crew.places.locked()
             async with self._crew.places:
@@ -128,7 +128,7 @@ class Job:
         except asyncio.CancelledError:
             self._cancelled()
         except Exception as error:  # noqa: BLE001  whatever the body raises is the task's failure
-            if scope.expired():
+            if scope is not None and scope.expired():
                 self._timed_out()
             else:
                 self._failed(error, call)
@@ -137,9 +137,9 @@ class Job:
         finally:
             self._leave()
 
-    async def _body(self, call: dict[str, Any], scope: asyncio.Timeout) -> object:
+    async def _body(self, call: dict[str, Any], scope: asyncio.Timeout | None) -> object:
         body = self.task.run(*call["args"], **call["kwargs"])
-        if self._limit is None:
+        if scope is None:
             return await body
         async with scope:
             return await body

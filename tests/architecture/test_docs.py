@@ -80,6 +80,29 @@ def test_error_codes_are_explained(page, word):
     assert f"| `{word}` |" in text(page)
 
 
+def said(code):
+    """What this module may say: every text with its varying parts as `.*`; at least nine letters of it are fixed."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.JoinedStr | ast.Constant):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            texts = [re.split(r"%[-.\d]*[dfgrs]", part.value) if isinstance(getattr(part, "value", 0), str) else ["", ""] for part in parts]
+            pieces = [list(map(re.escape, text)) for text in texts]
+            pattern = "".join(".*".join(piece) for piece in pieces)
+            if sum(map(len, map("".join, texts))) >= 9:
+                yield re.compile(pattern)
+
+
+def test_texts_of_troubleshooting_are_those_of_the_code():
+    """The first cells of its tables that are texts; `…` stands for what varies."""
+    cells = re.findall(r"^\| (?:`([^`]+)`|`` ?(.+?) ?``)(?: \(API\))? \|", text("docs/troubleshooting.md"), re.MULTILINE)
+    words = {first or second for first, second in cells if " " in (first or second)}
+    patterns = [pattern for path, code in source().items() if path.endswith(".py") for pattern in said(code)]
+    proxy = text("deploy/examples/nginx/aitbc.conf")
+    assert len(words) > 25
+    assert not any(pattern.fullmatch("the ledger (Redis) has gone fishing: nothing was caught") for pattern in patterns)
+    assert [word for word in words if not any(pattern.fullmatch(word) for pattern in patterns) and f'"{word}"' not in proxy] == []
+
+
 @pytest.mark.parametrize("words", [TaskState, AgentStatus, AgentType, PRIORITIES])
 def test_the_glossary_has_every_word(words):
     glossary = text("docs/glossary.md")

@@ -60,10 +60,22 @@ def test_a_range_is_judged(text, closed):
     assert is_closed(Requirement(text)) is closed
 
 
+def locked_in(*names):
+    """Package -> version of these files."""
+    lines = [line for name in names for line in (ROOT / name).read_text().splitlines()]
+    return dict(line.split(" ")[0].split("==") for line in lines if "==" in line and line[0].isalnum())
+
+
+def test_a_service_gets_what_it_needs_and_no_more():
+    """constraints.txt, from which deploy/install.sh and the image are made."""
+    run = locked_in("constraints.txt")
+    assert set(requirements(setup_cfg()["options"]["install_requires"])) <= set(run)
+    assert not {"pytest", "mypy", "playwright", "aiohttp"} & set(run)
+
+
 def test_every_dependency_is_locked():
     """The files that installs are made from name every dependency in a version that setup.cfg allows."""
-    lines = [line for name in ("constraints.txt", "constraints-bench.txt") for line in (ROOT / name).read_text().splitlines()]
-    locked = dict(line.split(" ")[0].split("==") for line in lines if "==" in line and line[0].isalnum())
+    locked = locked_in("constraints.txt", "constraints-dev.txt", "constraints-bench.txt")
     config = setup_cfg()
     extras = "\n".join(config["options.extras_require"].values())
     asked = requirements(config["options"]["install_requires"] + "\n" + extras)

@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -45,12 +46,14 @@ def redis_url(tmp_path_factory):
 
 
 def _be_the_broker(url):
-    """Celery reads its configuration once: jobs go to the same Redis, and other tests of this process see no changed environment."""
+    """Celery reads its configuration once, and a test before these may have been the cause: read it anew, without the old connections."""
+    from aitbc.tasks.app import app
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", url)
-        from aitbc.tasks.app import app
-
-        assert app.conf.broker_url
+        sys.modules.pop("celeryconfig", None)
+        app.config_from_object("celeryconfig", force=True)
+    app._after_fork()  # forgets its connections, open ones and those to be
 
 
 def _until_listening(port):
@@ -88,6 +91,22 @@ def app(ledger):
 @pytest.fixture
 def client(app):
     return app.test_client()
+
+
+@pytest.fixture
+def with_settings(redis_url):
+    """A client of an application under other settings, on the same Redis."""
+    ledgers = []
+
+    def make(**settings):
+        ledgers.append(Ledger(Settings(redis_url=redis_url, **settings)))
+        from aitbc.web import create_app
+
+        return create_app(ledgers[-1].settings, ledgers[-1]).test_client()
+
+    yield make
+    for own in ledgers:
+        own.close()
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ HOST = b"Host: x\r\n"
 
 
 @pytest.fixture(scope="module")
-def served(redis_url, tmp_path_factory):
+def served(ledger_of_session, redis_url, tmp_path_factory):
     """One gunicorn for the module: its port and its process."""
+    ledger_of_session.redis.flushall()  # keys of another module's tests, too
     port = free_port()
     log = (tmp_path_factory.mktemp("gunicorn") / "log").open("w+")
     environ = {**os.environ, "REDIS_URL": redis_url, "AITBC_PORT": str(port), "AITBC_API_WORKERS": "1", "AITBC_LOG_LEVEL": "info"}

@@ -1,5 +1,8 @@
 """Ready only when tasks will be worked on; the answer says what is missing."""
 
+import threading
+import time
+
 import pytest
 
 from aitbc.ledger import workers
@@ -38,6 +41,52 @@ def test_not_ready(client, fleet, lacking, words):
     assert answer.status_code == 503
     assert words in answer.json["detail"]
     assert answer.headers["Retry-After"]
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """The looks at the broker, each of 50 ms and answered with `looks.alive`."""
+
+    class Looks(list):
+        alive = True
+
+        def look(self):
+            self.append(self.alive)
+            time.sleep(0.05)
+            return self.alive
+
+    found = Looks()
+    monkeypatch.setattr(service.enqueue, "_connects", found.look)
+    monkeypatch.setattr(service.enqueue._Publishing, "look_at", 0.0)
+    yield found
+    service.enqueue._Publishing.look_at = 0.0
+
+
+def test_the_broker_is_looked_at_once_a_second_whoever_asks(looks, monkeypatch):
+    monkeypatch.setattr(service.enqueue, "LOOK_SECONDS", 0.3)
+    alive = service.enqueue.broker_alive
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(alive())) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (answers, looks) == ([True] * 20, [True]), "one looks, the others wait for it"
+    looks.alive = False
+    assert alive(), "what is known holds"
+    time.sleep(0.35)
+    assert [alive(), alive()] == [False, False], "and so does a no"
+    assert looks == [True, False]
+
+
+def test_ready_asks_a_real_broker_once(client, ledger, monkeypatch):
+    made = []
+    connect = service.enqueue.app.connection_for_write
+    monkeypatch.setattr(service.enqueue.app, "connection_for_write", lambda: made.append(1) or connect())
+    monkeypatch.setattr(service.enqueue._Publishing, "look_at", 0.0)
+    ledger.run(workers.alive("w@x:0123456789abcdef", first=True))
+    assert [client.get("/ready").status_code for _ in range(5)] == [200] * 5
+    assert len(made) == 1
 
 
 def test_the_real_redis_of_these_tests_is_told_to_lose_tasks(client, fleet, monkeypatch, ledger):

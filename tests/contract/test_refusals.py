@@ -26,6 +26,9 @@ AGENTS = [
     {"endpoints": {"http": "http://10.0.0.1:9002"}},
     {"endpoints": {"http": "http://169.254.169.254/"}},
     {"endpoints": {"http": "http://u:p@127.0.0.1:9002"}},
+    *({"endpoints": {kind: "http://10.0.0.1:1"}} for kind in ("a2a", "openai", "ollama")),
+    {"endpoints": {"http": "http://127.0.0.1:9002", "ollama": "http://10.0.0.1:1"}},
+    {"endpoints": {"http": "http://127.0.0.1:9001"}},
     {"metadata": []},
     {"max_concurrency": 0},
     {"max_concurrency": 10_001},
@@ -50,20 +53,53 @@ def test_what_is_refused_names_the_setting(client):
     assert "AITBC_SECRET_KEY" in answer.json["detail"]
 
 
+def test_a_refused_endpoint_is_named(client):
+    answer = client.post("/agents/register", json={**AGENT, "endpoints": {"ollama": "http://10.0.0.1:1"}})
+    assert answer.json["detail"].startswith("endpoints.ollama: 10.0.0.1: neither public")
+
+
+def test_what_a_name_led_to_is_for_the_log_alone(with_settings, caplog):
+    client = with_settings(allow_agent_cidrs="10.0.0.0/8")
+    caplog.set_level("INFO", "aitbc")
+    answer = client.post("/agents/register", json={**AGENT, "endpoints": {"http": "http://localhost:9002"}})
+    assert answer.status_code == 422
+    assert answer.json["detail"].startswith("endpoints.http: localhost: neither public nor inside AITBC_ALLOW_AGENT_CIDRS")
+    assert not any(address in answer.text for address in ("127.0.0.1", "::1"))
+    assert "localhost has the address" in caplog.text
+
+
+@pytest.mark.parametrize("secret", ["two words and more", "a\r\nX-Header: b and more", "schlüssel-schlüssel"])
+def test_a_secret_that_is_no_bearer_token(redis_url, ledger, secret):
+    client = create_app(Settings(redis_url=redis_url, secret_key="A" * 43 + "="), ledger).test_client()
+    answer = client.post("/agents/register", json={**AGENT, "secret": secret, "endpoints": {"openai": "http://127.0.0.1:1"}})
+    assert (answer.status_code, "visible ASCII" in answer.json["detail"]) == (422, True)
+
+
 def test_an_endpoint_of_a_kind_that_is_not_called_is_kept(client):
     client.post("/agents/register", json={**AGENT, "endpoints": {"ws": "ws://10.0.0.1:1"}})
     assert client.get("/agents/a").json["agent"]["endpoints"] == {"ws": "ws://10.0.0.1:1"}
 
 
+def test_a_secret_of_fifteen_characters_is_refused_and_of_sixteen_taken(shaped, redis_url, ledger, keys):
+    client = create_app(Settings(redis_url=redis_url, secret_key="A" * 43 + "="), ledger).test_client()
+    before = keys()
+    for short in ("", "s", "s" * 15):
+        problem = shaped(client.post("/agents/register", json={**AGENT, "secret": short}), 422)
+        assert [error["pointer"] for error in problem["errors"]] == ["/secret"]
+        assert "at least 16 characters" in problem["detail"]
+    assert keys() == before
+    assert client.post("/agents/register", json={**AGENT, "secret": "s" * 16}).status_code == 200
+
+
 def test_a_secret_never_comes_back(redis_url, ledger):
     app = create_app(Settings(redis_url=redis_url, secret_key="A" * 43 + "="), ledger)
     client = app.test_client()
-    assert client.post("/agents/register", json={**AGENT, "secret": "hush-hush"}).status_code == 200
+    assert client.post("/agents/register", json={**AGENT, "secret": "hush-hush-hush-hush"}).status_code == 200
     answer = client.get("/agents/a")
     assert answer.json["agent"]["has_secret"] is True
     assert "hush" not in answer.text
     assert 'secret"' not in answer.text.replace("has_secret", "")
-    assert b"hush-hush" not in b"".join(ledger.redis.hgetall("agent:a").values())
+    assert b"hush-hush-hush-hush" not in b"".join(ledger.redis.hgetall("agent:a").values())
 
 
 QUERIES = [
@@ -155,7 +191,7 @@ def test_a_bug_is_a_500_without_its_inside(shaped, client, monkeypatch, caplog):
 
 def test_an_outage_is_503_and_one_line(shaped, redis_url, caplog):
     class Away:
-        settings = Settings(redis_url=redis_url)
+        settings = Settings(redis_url=redis_url, auth="off")
         here = False
 
         def run(self, step):

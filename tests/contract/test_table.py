@@ -27,7 +27,7 @@ CASES = [
     ("get", "/tasks?state=queued&priority=NORMAL&limit=5", None, TASKS),
     ("post", "/tasks/t1/cancel", None, ["status", "task_id", "state", "timestamp"]),
     ("get", "/tasks/queues", None, ["status", "queue_sizes", "paused", "timestamp"]),
-    ("get", "/tasks/queues/stats", None, ["status", "queue_sizes", "total", "paused", "timestamp"]),
+    ("get", "/tasks/queues/stats", None, ["status", "queue_sizes", "total", "paused", "callbacks", "timestamp"]),
     ("post", "/tasks/queues/normal/clear", None, ["status", "priority", "cleared_count", "more", "timestamp"]),
     ("post", "/tasks/queues/LOW/pause", None, ["status", "priority", "paused", "timestamp"]),
     ("post", "/tasks/queues/low/resume", None, ["status", "priority", "paused", "timestamp"]),
@@ -36,6 +36,7 @@ CASES = [
     ("post", "/tasks/dead/drop", {"error_code": "agent_failed"}, ["status", "dropped_count", *BULK]),
     ("put", "/load-balancer/strategy?strategy=round_robin", None, ["status", "message", "strategy", "timestamp"]),
     ("get", "/load-balancer/stats", None, ["status", "stats", "timestamp"]),
+    ("get", "/openapi.json", None, ["openapi", "info", "paths", "components"]),
     ("get", "/", None, ["service", "description", "version", "endpoints"]),
 ]
 
@@ -51,6 +52,17 @@ def test_answer(client, register, submit, prefix, method, path, body, keys):
     assert answer.headers["X-Request-Id"]
 
 
+def test_the_spec_knows_every_key_of_an_answer(client):
+    """schemathesis finds a key that is missing, not one that the spec leaves out."""
+    document = client.get("/openapi.json").json
+    unknown = {}
+    for method, path, _, keys in CASES:
+        answer = document["paths"][_pattern(path)][method]["responses"]["200"]["content"]["application/json"]["schema"]
+        known = document["components"]["schemas"][answer["$ref"].rpartition("/")[2]]["properties"]
+        unknown |= {f"{method} {path}": extra} if (extra := set(keys) - set(known)) else {}
+    assert unknown == {}
+
+
 def test_every_call_is_in_the_table(app, client):
     """`/` lists the calls, and each of them is tried by one of these modules."""
     listed = set(client.get("/").json["endpoints"])
@@ -61,8 +73,12 @@ def test_every_call_is_in_the_table(app, client):
         "POST /tasks/submit",
         "POST /tasks/submit/batch",
         "GET /tasks/status",
+        "GET /events",
+        "GET /tasks/{task_id}/events",
         "GET /health",
+        "GET /docs",
         "GET /ready",
+        "GET /metrics",
         "POST /tasks/{task_id}/retry",
         "POST /tasks/{task_id}/complete",
         "POST /tasks/{task_id}/fail",

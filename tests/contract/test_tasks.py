@@ -27,6 +27,37 @@ def test_a_task_object(client, register, submit):
     assert (task["task_data"], task["state"], task["max_attempts"]) == ({"n": 1}, "queued", 1)
 
 
+def test_a_task_shows_its_affinity_key(client, register, submit):
+    """In every place that shows tasks; null when none was given."""
+    register()
+    keyed, plain = submit(affinity_key="customer 7|é"), submit()
+    assert client.get(f"/tasks/{keyed}").json["task"]["affinity_key"] == "customer 7|é"
+    assert client.get(f"/tasks/{plain}").json["task"]["affinity_key"] is None
+    listed = {task["task_id"]: task["affinity_key"] for task in client.get("/tasks").json["tasks"]}
+    assert listed == {keyed: "customer 7|é", plain: None}
+    shown = client.get("/openapi.json").json["components"]["schemas"]["Task"]
+    assert {"type": "string"} in shown["properties"]["affinity_key"]["anyOf"]
+
+
+def test_a_task_shows_its_timeouts_and_idempotent(client, register, submit):
+    """Also the defaults, which its record leaves out, and after its end."""
+    register()
+    told = {"run_timeout": 0.25, "queue_timeout": 86_400.5, "idempotent": True}
+    usual = {"run_timeout": 300, "queue_timeout": None, "idempotent": False}
+    given, plain, same = submit(**told), submit(), submit(**usual)
+    for task_id, expected in ((given, told), (plain, usual), (same, usual)):
+        assert expected.items() <= client.get(f"/tasks/{task_id}").json["task"].items()
+    listed = {task["task_id"]: {field: task[field] for field in told} for task in client.get("/tasks").json["tasks"]}
+    assert listed == {given: told, plain: usual, same: usual}
+    assert post(client, f"/tasks/{given}/cancel").json["status"] == "success"
+    assert told.items() <= client.get(f"/tasks/{given}").json["task"].items()
+    shown = client.get("/openapi.json").json["components"]["schemas"]["Task"]
+    assert {"run_timeout", "queue_timeout", "idempotent"} <= set(shown["required"])
+    assert shown["properties"]["run_timeout"]["type"] == "number"
+    assert {"type": "number"} in shown["properties"]["queue_timeout"]["anyOf"]
+    assert shown["properties"]["idempotent"]["type"] == "boolean"
+
+
 @pytest.mark.parametrize("data", [{"a": [], "b": {}, "n": 2**70, "f": 1.5, "s": "ä\u0000\u2028\U0001f600", "deep": [[[[]]]]}, {"": None}])
 def test_task_data_comes_back_as_it_went_in(client, data):
     answer = post(client, "/tasks/submit", {"task_data": data})

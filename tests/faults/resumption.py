@@ -1,8 +1,9 @@
 """How soon a worker goes on after an outage, as a table: `python -m tests.faults.resumption [BROKER …]` (about ten minutes for all).
 
 Each cell is a world of its own: an API, a worker with calls in flight, submits that go on. `resumes`: from the broker's return (for
-Sentinel's failover: from the kill) to the first agent call of a task that was submitted after it (Redis: of any task). `lost`: accepted,
-then unknown or never ended. `twice`: tasks that were sent more than once. `ledger too`: its Redis is the broker.
+Sentinel's failover: from the kill) to the first agent call of a task that was submitted after it (Redis, and Sentinel cut off: of any
+task). A cut is one of the worker, with its agents, not of the API. `lost`: accepted, then unknown or never ended. `twice`: tasks that
+were sent more than once. `ledger too`: its Redis is the broker.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from typing import Any
 from tests.harness.brokers import Fleet, Rabbit
 from tests.harness.load import Load
 from tests.harness.matrix import Row, row
+from tests.harness.network import Host, Network
 from tests.harness.processes import wait_for
 from tests.harness.proxy import Proxy
 
@@ -25,9 +27,9 @@ FROZEN = 15.0
 Outage = Callable[[float], None]
 
 
-def resumption(world: Row, strike: Outage, seconds: float, *, broker: str, worker_env: dict[str, str]) -> str:
+def resumption(world: Row, strike: Outage, seconds: float, *, cell: str, worker_env: dict[str, str]) -> str:
     """One cell."""
-    from_kill = broker == "sentinel"
+    from_kill = cell.startswith("sentinel") and not cell.endswith("cut")
     api = world.node()
     worker = world.worker(**worker_env)
     for _ in range(3):
@@ -44,7 +46,7 @@ def resumption(world: Row, strike: Outage, seconds: float, *, broker: str, worke
     calls = sum(world.agents.sends.values())
 
     def resumed() -> bool:
-        if broker == "redis":  # the ledger was away too, so no call could begin; what the API took while the worker was cut off goes first
+        if cell.startswith("redis") or cell == "sentinel cut":  # the ledger was away too, so no call could begin; what waits goes first
             return sum(world.agents.sends.values()) > calls
         return any(task_id in world.agents.sends for task_id in load.accepted[first:])
 
@@ -89,6 +91,15 @@ def cut(proxy: Proxy) -> Outage:
     return strike
 
 
+def cut_off(host: Host) -> Outage:
+    def strike(seconds: float) -> None:
+        host.cut()
+        time.sleep(seconds)
+        host.heal()
+
+    return strike
+
+
 @contextlib.contextmanager
 def redis_world(kind: str, folder: Path) -> Iterator[tuple[Row, Outage, dict[str, str]]]:
     with row(kind, folder) as world:
@@ -101,13 +112,17 @@ def redis_world(kind: str, folder: Path) -> Iterator[tuple[Row, Outage, dict[str
 
 @contextlib.contextmanager
 def sentinel_world(kind: str, folder: Path) -> Iterator[tuple[Row, Outage, dict[str, str]]]:
-    with row(kind, folder) as world:
-        fleet = Fleet(world.cluster)
-        master = fleet.nodes[fleet.master]
-        try:
-            yield world, frozen(master.signal) if kind == "frozen" else killed(master.kill, master.start), {}
-        finally:
-            fleet.close()
+    with contextlib.closing(Network()) as network:
+        servers, node = network.host("redis"), network.host("node")
+        with row(kind, folder, servers, **node.env | {"AITBC_HOST": "127.0.0.1"}) as world:
+            world.here = node
+            fleet = Fleet(world.cluster)
+            master = fleet.nodes[fleet.master]
+            strikes = {"frozen": frozen(master.signal), "cut": cut_off(node)}
+            try:
+                yield world, strikes.get(kind, killed(master.kill, master.start)), {}
+            finally:
+                fleet.close()
 
 
 @contextlib.contextmanager
@@ -129,7 +144,7 @@ def rabbit_world(kind: str, folder: Path) -> Iterator[tuple[Row, Outage, dict[st
 
 CELLS: dict[str, tuple[Any, dict[str, float]]] = {
     "redis": (redis_world, {"away 5 s": 5, "away 60 s": 60, "frozen": FROZEN, "cut": FROZEN}),
-    "sentinel": (sentinel_world, {"master away 5 s": 5, "master away 60 s": 60, "frozen": FROZEN}),
+    "sentinel": (sentinel_world, {"master away 5 s": 5, "master away 60 s": 60, "frozen": FROZEN, "cut": FROZEN}),
     "rabbitmq": (rabbit_world, {"away 5 s": 5, "away 60 s": 60, "frozen": FROZEN, "cut": FROZEN}),
 }
 
@@ -142,7 +157,7 @@ def main() -> None:
         for kind, seconds in kinds.items():
             with tempfile.TemporaryDirectory() as folder, world_of(kind, Path(folder)) as (world, strike, env):
                 try:
-                    cell = resumption(world, strike, seconds, broker=broker, worker_env=env)
+                    cell = resumption(world, strike, seconds, cell=f"{broker} {kind}", worker_env=env)
                 except AssertionError as exc:
                     cell = f"not: {str(exc)[:200]} | - | -"
             print(f"| {broker} | {kind}{f', {seconds:g} s' if 's' not in kind.split()[-1] else ''} | {cell} |", flush=True)

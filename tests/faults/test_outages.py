@@ -85,8 +85,8 @@ def test_twenty_kills_in_a_row(world: Row, capsys: pytest.CaptureFixture[str]) -
     load.start()
     resumed = []
     for _ in range(20):
-        time.sleep(chance.uniform(0.3, 1))
-        restart(world, chance.uniform(0, 2))
+        time.sleep(chance.uniform(0.2, 0.6))
+        restart(world, chance.uniform(0, 1))
         back, before = time.monotonic(), sum(len(agent.received) for agent in agents)
         wait_for(lambda before=before: sum(len(a.received) for a in agents) > before + 5, 15, "calls after the return")  # type: ignore[misc]
         resumed.append(time.monotonic() - back)

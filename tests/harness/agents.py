@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import socket
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+
+from tests.harness.processes import HERE, Place
 
 Answer = Callable[["HttpAgent", web.Request, Any], Awaitable[web.StreamResponse]]
 
@@ -40,12 +43,17 @@ def status(code: int, body: Any = None, **headers: str) -> Answer:
 
 
 class HttpAgent:
-    """One agent. `received`: every body in order; `peak`: most calls at once."""
+    """One agent. `received`: every body in order, `callers`: the addresses that they came from; `peak`: most calls at once.
+
+    `calls`: how many are in flight from each address.
+    """
 
     def __init__(self, name: str, answer: Answer, delay: float) -> None:
         self.name, self.answer, self.delay = name, answer, delay
         self.received: list[Any] = []
         self.headers: list[dict[str, str]] = []
+        self.callers: list[str] = []
+        self.calls = Counter[str]()
         self.working = self.peak = 0
         self.url = ""
 
@@ -58,12 +66,16 @@ class HttpAgent:
         body = await request.json()
         self.received.append(body)
         self.headers.append(dict(request.headers))
+        caller = request.remote or ""
+        self.callers.append(caller)
+        self.calls[caller] += 1
         self.working += 1
         self.peak = max(self.peak, self.working)
         try:
             return await self.answer(self, request, body)
         finally:
             self.working -= 1
+            self.calls[caller] -= 1
 
 
 class Agents:
@@ -77,9 +89,11 @@ class Agents:
         self.all: list[HttpAgent] = []
         self._thread.start()
 
-    def start(self, name: str, answer: Answer = succeed, delay: float = 0.0) -> HttpAgent:
+    def start(self, name: str, answer: Answer = succeed, delay: float = 0.0, at: Place = HERE) -> HttpAgent:
         agent = HttpAgent(name, answer, delay)
-        agent.url = asyncio.run_coroutine_threadsafe(self._serve(agent), self._loop).result(10)
+        listener = at.run(lambda: socket.create_server((at.address, 0), backlog=1024))  # what it accepts is there too
+        agent.url = f"http://{at.address}:{listener.getsockname()[1]}"
+        asyncio.run_coroutine_threadsafe(self._serve(agent, listener), self._loop).result(10)
         self.all.append(agent)
         return agent
 
@@ -131,12 +145,10 @@ class Agents:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
 
-    async def _serve(self, agent: HttpAgent) -> str:
+    async def _serve(self, agent: HttpAgent, listener: socket.socket) -> None:
         app = web.Application()
         app.router.add_post("/tasks/execute", agent.execute)
         runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
+        await web.SockSite(runner, listener).start()
         self._runners[agent.name] = runner
-        return f"http://127.0.0.1:{runner.addresses[0][1]}"

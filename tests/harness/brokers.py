@@ -7,53 +7,70 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import redis
 
 from tests.harness.cluster import Cluster
-from tests.harness.processes import Process, environment, free_port, redis_binary, wait_for
+from tests.harness.processes import Place, Process, environment, free_port, redis_binary, wait_for
 
 SENTINEL = """port {port}
-bind 127.0.0.1
+bind {address}
+protected-mode no
 dir {folder}
-sentinel monitor mymaster 127.0.0.1 {master} 2
+sentinel monitor mymaster {host} {master} 2
 sentinel down-after-milliseconds mymaster 2000
 sentinel failover-timeout mymaster 6000
 """
 
 
+def debian_redis(folder: Path) -> str:
+    """The redis-server of Debian's package redis-tools, which is there under other names: the one it is called by says what it does."""
+    link = folder / "redis-server"
+    if not link.is_symlink():
+        link.symlink_to(Path("/usr/bin/redis-sentinel").resolve())
+    return str(link)
+
+
 class Fleet:
-    """The cluster's Redis as the first master, a replica, three sentinels. Processes started after it know only the sentinels."""
+    """The cluster's Redis as the first master, a replica of it, three sentinels, in one place. Who starts later knows only the sentinels.
 
-    def __init__(self, cluster: Cluster) -> None:
+    `others`: two places. Each has a replica and a sentinel then, and the third sentinel is where the master is.
+    """
+
+    def __init__(self, cluster: Cluster, others: Sequence[Place] = ()) -> None:
         self.cluster, self.folder = cluster, cluster.directory
-        ports = (cluster.redis_port, free_port())
-        self.nodes = {cluster.redis_port: cluster.redis, ports[1]: self._node(ports[1])}
-        self.replicate(ports[1], cluster.redis_port)
-        seers = [free_port() for _ in range(3)]
-        self.sentinels = [self._sentinel(f"sentinel-{n}", port) for n, port in enumerate(seers)]
-        self.seers = [redis.Redis(port=port, decode_responses=True) for port in seers]
-        hosts = ",".join(f"127.0.0.1:{port}" for port in seers)
-        cluster.redis_url = f"sentinel://{hosts}/mymaster/1"
-        wait_for(self._complete, 20, "three sentinels and a replica that know each other")
+        self.at: dict[int, Place] = {cluster.redis_port: cluster.at}  # where the Redis of each port is
+        self.nodes = {cluster.redis_port: cluster.redis}
+        for place in others or (cluster.at,):
+            self._replica(free_port(), place)
+        self.seers: list[redis.Redis] = []
+        self._hosts: list[str] = []
+        self.sentinels = [self._sentinel(f"sentinel-{n}", place) for n, place in enumerate((cluster.at, *(others or [cluster.at] * 2)))]
+        cluster.redis_url = f"sentinel://{','.join(self._hosts)}/mymaster/1"
+        wait_for(self._complete, 20, "three sentinels and replicas that know each other")
 
-    def _node(self, port: int) -> Process:
+    def _replica(self, port: int, place: Place) -> None:
         folder = self.folder / str(port)
         folder.mkdir()
-        quiet = ["--save", "", "--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0"]
-        command = [redis_binary(), "--port", str(port), "--dir", str(folder), *quiet]
-        process = Process(f"redis-{port}", command, self.folder, environment())
-        process.start()
-        return process
+        quiet = ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0"]
+        open_to = ["--bind", place.address, "--protected-mode", "no"]
+        command = [redis_binary(), "--port", str(port), "--dir", str(folder), *quiet, *open_to]
+        self.nodes[port] = Process(f"redis-{port}", place.inside(command), self.folder, environment())
+        self.nodes[port].start()
+        self.at[port] = place
+        self.replicate(port, self.cluster.redis_port)
 
-    def _sentinel(self, name: str, port: int) -> Process:
-        folder = self.folder / name
+    def _sentinel(self, name: str, place: Place) -> Process:
+        folder, port, master = self.folder / name, free_port(), self.cluster.redis_port
         folder.mkdir()
         conf = folder / "sentinel.conf"
-        conf.write_text(SENTINEL.format(port=port, folder=folder, master=self.cluster.redis_port))
-        process = Process(name, ["redis-sentinel", str(conf)], self.folder, environment())
+        conf.write_text(SENTINEL.format(port=port, folder=folder, address=place.address, host=self.at[master].address, master=master))
+        process = Process(name, place.inside(["redis-sentinel", str(conf)]), self.folder, environment())
         process.start()
+        self.seers.append(redis.Redis(place.address, port, decode_responses=True, socket_timeout=2))
+        self._hosts.append(f"{place.address}:{port}")
         return process
 
     def _complete(self) -> bool:
@@ -61,42 +78,40 @@ class Fleet:
             masters = [seer.sentinel_master("mymaster") for seer in self.seers]
         except redis.RedisError:
             return False
-        return all(m["num-slaves"] == 1 and m["num-other-sentinels"] == 2 for m in masters) and self.copied()
+        return all(m["num-slaves"] == len(self.nodes) - 1 and m["num-other-sentinels"] == 2 for m in masters) and self.copied()
 
     def ask(self, port: int, *words: object) -> object:
         """One command to one node."""
-        with redis.Redis(port=port, socket_timeout=2) as client:
+        with redis.Redis(self.at[port].address, port, socket_timeout=2) as client:
             return client.execute_command(*words)
 
     def info(self, port: int) -> dict[str, object]:
-        with redis.Redis(port=port, socket_timeout=2) as client:
+        with redis.Redis(self.at[port].address, port, socket_timeout=2) as client:
             return dict(client.info("replication"))
 
     def replicate(self, port: int, master: int) -> None:
         def told() -> bool:
             with contextlib.suppress(redis.RedisError):
-                return bool(self.ask(port, "REPLICAOF", "127.0.0.1", master))
+                return bool(self.ask(port, "REPLICAOF", self.at[master].address, master))
             return False
 
         wait_for(told, 10, "a replica")
 
     @property
     def master(self) -> int:
-        """The port that the first sentinel names."""
-        return int(self.seers[0].sentinel_master("mymaster")["port"])
-
-    @property
-    def replica(self) -> int:
-        return next(port for port in self.nodes if port != self.master)
+        """The port that the last sentinel names."""
+        return int(self.seers[-1].sentinel_master("mymaster")["port"])
 
     def copied(self) -> bool:
-        """The replica's link is up."""
+        """Every replica's link to the master is up."""
+        master = self.master
         with contextlib.suppress(redis.RedisError):
-            return self.info(self.replica)["master_link_status"] == "up"
+            others = [self.info(port) for port in self.nodes if port != master]
+            return all((at.get("master_link_status"), at.get("master_port")) == ("up", master) for at in others)
         return False
 
     def unlink(self) -> None:
-        """Break the replica's link, for as long as this master lives."""
+        """Break the replicas' links, for as long as this master lives."""
         self.ask(self.master, "ACL", "SETUSER", "default", "-psync", "-sync")
         self.ask(self.master, "CLIENT", "KILL", "TYPE", "replica")
 
@@ -120,11 +135,14 @@ class Rabbit:
             shutil.chown(self.folder / name, "rabbitmq", "rabbitmq")
         self.folder.chmod(0o755)
         paths = {"MNESIA_BASE": self.folder / "mnesia", "LOG_BASE": self.folder / "log", "PID_FILE": self.folder / "mnesia" / "pid"}
-        ports = {"NODENAME": self.node, "NODE_IP_ADDRESS": "127.0.0.1", "NODE_PORT": self.port, "DIST_PORT": free_port()}
-        small = {"SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none"}
-        self.env = environment(**{f"RABBITMQ_{name}": str(value) for name, value in {**paths, **ports, **small}.items()})
+        own = {"NODENAME": self.node, "DIST_PORT": free_port(), "SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none"}
+        self.env = environment(**{f"RABBITMQ_{name}": str(value) for name, value in {**paths, **own, **self.listening()}.items()})
         self.process = Process("rabbitmq", ["rabbitmq-server"], self.folder, self.env)
         self.start()
+
+    def listening(self) -> dict[str, object]:
+        """The variables that say where it listens."""
+        return {"NODE_IP_ADDRESS": "127.0.0.1", "NODE_PORT": self.port}
 
     @property
     def url(self) -> str:

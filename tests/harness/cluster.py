@@ -4,6 +4,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,24 @@ import redis
 from aitbc.ledger.client import Ledger
 from aitbc.ledger.doctor import examine
 from aitbc.settings import Settings
-from tests.harness.processes import Process, environment, free_port, redis_binary, wait_for
+from tests.harness.processes import HERE, Place, Process, environment, free_port, redis_binary, wait_for
+
+FEW = 20
+"""Tasks that are read one by one; more of them are read from the listing, 200 a call."""
 
 
 class Api:
     """One API process group and its port."""
 
-    def __init__(self, process: Process, port: int) -> None:
-        self.process, self.port, self.url = process, port, f"http://127.0.0.1:{port}"
+    def __init__(self, process: Process, port: int, address: str = HERE.address) -> None:
+        self.process, self.port, self.url = process, port, f"http://{address}:{port}"
+        self.key = ""  # an API key, sent with every call
 
     def call(self, method: str, path: str, body: Any = None, timeout: float = 70, **headers: str) -> tuple[int, Any]:
         """Status and JSON answer."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json", **headers}, method=method)
+        always = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.key}"} if self.key else {})}
+        request = urllib.request.Request(self.url + path, data, {**always, **headers}, method=method)
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
                 return answer.status, json.load(answer)
@@ -47,17 +53,26 @@ class Api:
     def task(self, task_id: str, wait: float = 0) -> Any:
         return self.ok("GET", f"/tasks/{task_id}?wait={wait}")["task"]
 
+    def listed(self) -> Iterator[Any]:
+        """Every task, newest first."""
+        cursor = ""
+        while True:
+            page = self.ok("GET", f"/tasks?limit=200{cursor}")
+            yield from page["tasks"]
+            if not page["next_cursor"]:
+                return
+            cursor = f"&cursor={page['next_cursor']}"
+
     def ended(self, task_ids: list[str], seconds: float = 30) -> dict[str, Any]:
         """The tasks, when all are terminal."""
         found: dict[str, Any] = {}
 
         def all_ended() -> bool:
-            for task_id in task_ids:
-                if task_id not in found:
-                    task = self.task(task_id)
-                    if task["state"] in ("completed", "failed", "cancelled"):
-                        found[task_id] = task
-            return len(found) == len(task_ids)
+            missing = set(task_ids) - set(found)
+            for task in self.listed() if len(missing) > FEW else map(self.task, missing):
+                if task["task_id"] in missing and task["state"] in ("completed", "failed", "cancelled"):
+                    found[task["task_id"]] = task
+            return len(found) == len(set(task_ids))
 
         try:
             wait_for(all_ended, seconds, "every task's end")
@@ -68,27 +83,27 @@ class Api:
 
 
 class Cluster:
-    """Start Redis at once, nodes as the test asks; `close` ends everything."""
+    """Start Redis at once, `at` a place, and nodes as the test asks; `close` ends everything."""
 
-    def __init__(self, directory: Path, **env: str) -> None:
-        self.directory, self.env, self.redis_port = directory, env, free_port()
-        self.redis_url = f"redis://127.0.0.1:{self.redis_port}/1"
+    def __init__(self, directory: Path, at: Place = HERE, **env: str) -> None:
+        self.directory, self.at, self.env, self.redis_port = directory, at, env, free_port()
+        self.redis_url = f"redis://{at.address}:{self.redis_port}/1"
         self.processes: list[Process] = []
         self.public_url = ""  # the first API's: what callback urls begin with
         self.redis = self._redis()
         self.start_redis()
 
     def _redis(self) -> Process:
-        options = ["--save", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--bind", "127.0.0.1"]
-        options.insert(1, "")
-        command = [redis_binary(), "--port", str(self.redis_port), "--dir", str(self.directory), *options]
-        process = Process("redis", command, self.directory, environment())
+        options = ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]
+        open_to = ["--bind", self.at.address, "--protected-mode", "no"]
+        command = [redis_binary(), "--port", str(self.redis_port), "--dir", str(self.directory), *options, *open_to]
+        process = Process("redis", self.at.inside(command), self.directory, environment())
         self.processes.append(process)
         return process
 
     def start_redis(self) -> None:
         self.redis.start()
-        client = redis.Redis(port=self.redis_port)
+        client = redis.Redis(self.at.address, self.redis_port)
 
         def answers() -> bool:
             try:
@@ -103,21 +118,22 @@ class Cluster:
         common = {"REDIS_URL": self.redis_url, "AITBC_SHUTDOWN_TIMEOUT": "0.5", "AITBC_PUBLIC_URL": self.public_url}
         return environment(**{**common, **self.env, **extra})
 
-    def api(self, name: str = "api", **env: str) -> Api:
-        port = free_port()
-        extra = self._environment(AITBC_PORT=str(port), AITBC_API_WORKERS="1", **env)
+    def api(self, name: str = "api", at: Place = HERE, port: int = 0, **env: str) -> Api:
+        """`port`: that of an API which has ended; else a free one."""
+        port = port or free_port()
+        extra = self._environment(**{"AITBC_PORT": str(port), "AITBC_API_WORKERS": "1", **at.env, **env})
         command = [sys.executable, "-m", "gunicorn", "-c", "python:aitbc.web.gunicorn_conf", "aitbc.web:create_app()"]
-        process = Process(name, command, self.directory, extra)
-        api = Api(process, port)
+        process = Process(name, at.inside(command), self.directory, extra)
+        api = Api(process, port, at.address)
         self.processes.append(process)
         process.start()
         wait_for(lambda: api.call("GET", "/health")[0] == 200, 20, f"{name}'s /health")
         self.public_url = self.public_url or api.url
         return api
 
-    def worker(self, name: str = "worker", *, wait: bool = True, **env: str) -> Process:
+    def worker(self, name: str = "worker", at: Place = HERE, *, wait: bool = True, **env: str) -> Process:
         command = [sys.executable, "-m", "celery", "-A", "aitbc.tasks", "worker", "--loglevel", "INFO", "-n", f"{name}@test"]
-        process = Process(name, command, self.directory, self._environment(**env))
+        process = Process(name, at.inside(command), self.directory, self._environment(**{**at.env, **env}))
         self.processes.append(process)
         process.start()
         if wait:

@@ -9,21 +9,28 @@ from tests.harness.cluster import Api
 
 
 class Load(threading.Thread):
-    """Submits until told to stop; `accepted`: ids answered 200. A refused or broken submit is repeated under the same id."""
+    """Submits until told to stop; `accepted`: ids answered 200. A refused or broken submit is repeated under the same id.
 
-    def __init__(self, api: Callable[[], Api], name: str = "load", pause: float = 0.005) -> None:
+    `patience`: seconds that an answer is waited for.
+    """
+
+    def __init__(self, api: Callable[[], Api], name: str = "load", pause: float = 0.005, patience: float = 20) -> None:
         super().__init__(name=name, daemon=True)
         self.api, self.accepted, self.halt, self.n, self.pause = api, list[str](), threading.Event(), 0, pause
-        self.answers: Counter[int] = Counter()
+        self.patience = patience
+        self.answers: Counter[int] = Counter()  # by status; 0: none came, and `failures` says why
+        self.failures: list[str] = []
         self.slowest = 0.0
 
     def run(self) -> None:
         while not self.halt.is_set():
             task_id, began = f"{self.name}-{self.n}", time.monotonic()
+            task = {"task_data": {"n": self.n}, "task_id": task_id}
             try:
-                status, _ = self.api().call("POST", "/tasks/submit", {"task_data": {"n": self.n}, "task_id": task_id}, timeout=20)
-            except (OSError, ValueError):
+                status, _ = self.api().call("POST", "/tasks/submit", task, timeout=self.patience)
+            except (OSError, ValueError) as exc:
                 status = 0
+                self.failures.append(repr(exc))
             self.answers[status] += 1
             self.slowest = max(self.slowest, time.monotonic() - began)
             if status == 200:

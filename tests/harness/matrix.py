@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.harness.agents import Agents, Answer, HttpAgent, succeed
 from tests.harness.cluster import Api, Cluster
-from tests.harness.processes import Process, wait_for
+from tests.harness.processes import HERE, Place, Process, wait_for
 
 AT_ONCE = 3
 """Rows beside one another."""
@@ -28,8 +28,9 @@ _writing = threading.Lock()
 class Row:
     """One row's world. `close` ends it."""
 
-    def __init__(self, name: str, directory: Path, **env: str) -> None:
-        self.name, self.cluster, self.agents = name, Cluster(directory, **env), Agents()
+    def __init__(self, name: str, directory: Path, at: Place = HERE, **env: str) -> None:
+        self.name, self.cluster, self.agents = name, Cluster(directory, at, **env), Agents()
+        self.here = HERE  # where its workers and agents are
         self.accepted: list[str] = []
         self.struck = time.monotonic()
         self._names = iter(range(100))
@@ -40,11 +41,11 @@ class Row:
         return self.cluster.api(f"api-{next(self._names)}", **self._stop(stop_at))
 
     def worker(self, *, stop_at: str = "", **env: str) -> Process:
-        return self.cluster.worker(f"worker-{next(self._names)}", **self._stop(stop_at), **env)
+        return self.cluster.worker(f"worker-{next(self._names)}", self.here, **self._stop(stop_at), **env)
 
     def agent(self, api: Api, name: str = "", answer: Answer = succeed, delay: float = 0.0, **fields: Any) -> HttpAgent:
         """A registered agent that works."""
-        agent = self.agents.start(name or f"agent-{next(self._names)}", answer, delay)
+        agent = self.agents.start(name or f"agent-{next(self._names)}", answer, delay, self.here)
         api.register(agent.name, agent.url, **fields)
         return agent
 
@@ -131,9 +132,9 @@ class SideBySide:
 
 
 @contextlib.contextmanager
-def row(name: str, directory: Path, **env: str) -> Iterator[Row]:
+def row(name: str, directory: Path, at: Place = HERE, **env: str) -> Iterator[Row]:
     """A row's world, ended at the end."""
-    made = Row(name, directory, **env)
+    made = Row(name, directory, at, **env)
     try:
         yield made
     finally:

@@ -10,13 +10,32 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 ROOT = Path(__file__).parents[2]
 PORTS = range(20_000, 32_000)
 _locks: list[IO[str]] = []
+T = TypeVar("T")
+
+
+class Place:
+    """Where processes run and servers listen. This one: here, on loopback; tests/harness/network.py has hosts of their own."""
+
+    address = "127.0.0.1"
+    env: Mapping[str, str] = {}
+
+    def inside(self, command: list[str]) -> list[str]:
+        """The command that runs it there."""
+        return command
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Call it there."""
+        return function()
+
+
+HERE = Place()
 
 
 def free_port() -> int:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from aitbc.errors import AitbcError
-from aitbc.ledger import agents, leases, queues, tasks
+from aitbc.ledger import agents, callbacks, events, leases, queues, tasks
+from aitbc.ledger.callbacks import Told
 from aitbc.ledger.strategy import STRATEGIES
 from aitbc.model.agent import AgentStatus
 from aitbc.model.outcome import AgentSays, Outcome, Verdict
@@ -38,6 +39,8 @@ def submit(w: World) -> None:
         queue_timeout=chance.choice([0, 0, 0, 0, 15]),
         delay=chance.choice([0, 0, 0, 5]),
         idempotency_key=chance.choice(["", "", f"k{name}"]),
+        affinity_key=chance.choice(["", "", "one", "two"]),
+        callback_url=chance.choice(["", "", f"http://{name}/"]),
     )
     reply = w.do(tasks.submit(task))
     if isinstance(reply, AitbcError):
@@ -198,6 +201,30 @@ def client(w: World) -> None:
         w.granted(w.do(tasks.retry(name, w.token()[:8], w.accepted[name])))
 
 
+def outbox(w: World) -> None:
+    """A worker looks at what is due, and ends some of its tries; others end late, or never: it died with them."""
+    for _ in range(3):
+        w.telling += w.do(callbacks.due(), lossy=False)
+    for one in [one for one in w.telling if w.random.random() < 0.8]:
+        w.telling.remove(one)
+        if w.random.random() < 0.1:
+            w.log("the worker died with", one.message_id)
+            continue
+        told = w.random.choice([Told.DELIVERED, Told.DELIVERED, Told.FAILED, Told.FAILED, Told.GONE, Told.LATER])
+        word = w.do(callbacks.done(one, told, wrong="no", pause=1.0))
+        if word == "delivered":
+            w.told.add(one.message_id)
+    counted = int(w.redis.hget("stats", "callbacks_delivered") or 0)
+    if counted != len(w.told):
+        w.violation(f"11 {counted} deliveries are counted of {len(w.told)}")
+
+
+def watch(w: World) -> None:
+    """Somebody listens to a task."""
+    if w.accepted:
+        w.do(events.watch(w.random.choice(list(w.accepted))))
+
+
 def pause(w: World, rank: int) -> None:
     verb = queues.resume if rank in w.paused else queues.pause
     w.paused ^= {rank}
@@ -236,6 +263,8 @@ EVENTS: dict[Callable[[World], None], float] = {
     call: 12,
     late: 1,
     callback: 2,
+    outbox: 1,
+    watch: 0.5,
     worker: 0.5,
     operator: 1.5,
     client: 1.2,

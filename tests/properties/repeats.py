@@ -32,6 +32,7 @@ SAME: dict[str, Callable[[Any, Any], bool]] = {
     "finish": _same_ended,
     "submit": lambda first, second: (first.task_id, first.submitted_at) == (second.task_id, second.submitted_at),
     "renew": lambda first, second: bool(first.cancel == second.cancel),
+    "callback_done": lambda first, second: bool(first == second),
     "cancel": lambda first, second: bool(first.state == second.state),
     "retry": lambda first, second: bool(first.state == second.state),
 }

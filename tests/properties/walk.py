@@ -21,7 +21,7 @@ LINES = 60
 """Of a trace that are shown."""
 PATIENCE = 400
 """Rounds of 2 s after which everything must have ended."""
-OURS = ("task:", "tasks:", "lease", "idempotency:", "heads", "sig", "cancelling", "workers:suspects")
+OURS = ("callbacks:", "task:", "tasks:", "lease", "idempotency:", "heads", "sig", "cancelling", "workers:suspects")
 KEPT = ("tasks:events",)
 
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aitbc.errors import AitbcError
-from aitbc.ledger import agents, leases, sweep, workers
+from aitbc.ledger import agents, callbacks, leases, queues, sweep, workers
+from aitbc.ledger.callbacks import Callback
 from aitbc.ledger.client import Ledger
 from aitbc.ledger.doctor import violations
 from aitbc.ledger.snapshot import Snapshot
 from aitbc.ledger.step import Step, text
+from aitbc.ledger.strategy import STRATEGIES
 from aitbc.model.agent import AgentType
 from aitbc.model.lease import Attempt, Grant, token_hash
 from aitbc.model.outcome import Outcome
@@ -90,6 +92,8 @@ class World:
     calls: list[Call] = field(default_factory=list)
     held: list[Call] = field(default_factory=list)  # 202 work
     late: list[Late] = field(default_factory=list)
+    telling: list[Callback] = field(default_factory=list)  # taken from the outbox
+    told: set[str] = field(default_factory=set)  # ends that were written down as told
     posts: Counter[tuple[str, int]] = field(default_factory=Counter)
     accepted: dict[str, Requirements] = field(default_factory=dict)
     agents: dict[str, Profile] = field(default_factory=dict)
@@ -117,6 +121,7 @@ class World:
             self.new_worker()
         for name in AGENTS:
             self.register(name)
+        self.run(queues.set_strategy(self.random.choice(list(STRATEGIES))))
         self.sweep()
 
     # -- the trace
@@ -259,6 +264,7 @@ class World:
                 endpoints={"http": f"http://{name}"} if whole or chance.random() < 0.9 else {},
                 heartbeat_timeout=0 if chance.random() < 0.2 else 30,
                 instance_id=chance.choice(["", "1", "2"]),
+                weight=chance.choice([1.0, 1.0, 0.3, 4.0]),
             )
         )
         self.granted(self.do(step, lossy=False))
@@ -267,6 +273,8 @@ class World:
     def sweep(self) -> None:
         """A turn; now and then its time is over before everything is done."""
         self.swept, self.cut_off = True, self.faulty and self.random.random() < 0.2
+        while found := self.run(callbacks.due()):
+            self.telling += found
         for step in sweep.steps(3 if self.variant in FEW_GRANTS else 50):
             for _ in range(1 if self.cut_off else 60):
                 reply = self.run(step)

@@ -1,9 +1,13 @@
 """Settings: from the environment, then from a file; each error names the setting and what is allowed."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from aitbc.errors import Misconfigured
 from aitbc.settings import Settings, catalogue
+from bench.sizes import ROOT
 
 
 def test_defaults_need_no_environment():
@@ -77,3 +81,15 @@ def test_the_catalogue_is_complete():
     assert len(names) == len(set(names)) == len(Settings.__slots__)
     assert all(meaning.endswith(".") for _, _, meaning in catalogue())
     assert all(name.startswith("AITBC_") or name in {"REDIS_URL", "CELERY_BROKER_URL"} for name in names)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_example_with_every_sign_taken_off_is_the_defaults(tmp_path, host):
+    """On loopback; what is not given and what stands in the file mean the same there."""
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    file = tmp_path / ".env"
+    file.write_text(re.sub(r"^#(?=[A-Z_]+=)", "", example, flags=re.MULTILINE))
+    read, usual = Settings.load({"AITBC_ENV_FILE": str(file), "AITBC_HOST": host}), Settings(host=host)
+    assert read.agent_cidrs == usual.agent_cidrs == ("127.0.0.0/8", "::1/128")
+    assert replace(read, allow_agent_cidrs=usual.allow_agent_cidrs) == usual
+    assert Settings.load({"AITBC_ALLOW_AGENT_CIDRS": ""}).agent_cidrs == ()

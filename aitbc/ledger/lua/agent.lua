@@ -1,8 +1,17 @@
 -- Agents: what they satisfy, where they stand, how healthy they are. After prelude.
 
+local function is_timed() return setting('least_response_time') or setting('predictive') end
+
+-- What a step needs of an agent's record: some of it for one strategy alone, and nothing is read in vain on the hot path.
+local fields
 local function agent(a)
-  local A = get(AGENT .. a, 'status', 'max_concurrency', 'breaker', 'health_score', '_health_at', '_tenth', '_terms', '_timeout', '_instance',
-    '_url', '_kind', '_secret', '_load', '_fails', '_opened', '_seq', '_shown', '_listed', '_gone')
+  if not fields then
+    fields = {'status', 'max_concurrency', 'breaker', 'health_score', '_health_at', '_tenth', '_terms', '_timeout', '_instance', '_url',
+      '_kind', '_secret', '_load', '_fails', '_opened', '_seq', '_shown', '_listed', '_gone'}
+    if setting('weighted_round_robin') then fields[20], fields[21] = 'weight', '_turn' end
+    if is_timed() then fields[#fields + 1] = '_rt' end
+  end
+  local A = get(AGENT .. a, fields)
   if not A.status then return end
   A.active = call('SCARD', OF_AGENT .. a)
   A.max_concurrency = tonumber(A.max_concurrency)
@@ -23,7 +32,7 @@ local function health(A)
 end
 
 local function satisfies(terms, tenth, sig) -- nobody satisfies one that is being dropped
-  local want = get(SIG .. sig, 'terms', 'floor', 'building')
+  local want = get(SIG .. sig, {'terms', 'floor', 'building'})
   if not want.floor or want.building == 'drop' or tenth < tonumber(want.floor) then return false end
   for term in (want.terms or ''):gmatch('[^\n]+') do
     if not terms:find('\n' .. term .. '\n', 1, true) then return false end
@@ -32,13 +41,21 @@ local function satisfies(terms, tenth, sig) -- nobody satisfies one that is bein
 end
 
 -- Epochs of its score sets and their strategies: the deciding one, and while a switch is under way the next one too.
+local sets
 local function score_sets()
-  local sets = {[setting('epoch') or '0'] = setting('strategy') or DEFAULT_STRATEGY}
+  if sets then return sets end
+  sets = {[setting('epoch') or '0'] = setting('strategy') or DEFAULT_STRATEGY}
   if setting('next_epoch') then sets[setting('next_epoch')] = setting('next_strategy') end
   return sets
 end
 
 local function score_key(sig) return SCORE .. (setting('epoch') or '0') .. ':' .. sig end
+
+-- An agent as readers are shown it (read_agent.lua says how), and its bytes.
+local function shown(a, A)
+  local fields, bytes = whole(AGENT .. a)
+  return {A.active, math.floor(health(A) * 1000 + 0.5), tonumber(A._timeout), unpack(fields)}, bytes
+end
 
 -- Into the score sets of these signatures (all it satisfies, when none are named) while it has a free slot, else out of them.
 -- Full before and full now writes nothing, however many signatures.
@@ -47,13 +64,13 @@ local function place(a, A, sigs)
   if free or A._shown then
     sigs = sigs or call('SMEMBERS', SIGS_OF .. a)
     for epoch, strategy in pairs(score_sets()) do
-      local score = load_of(strategy, A) * 2 ^ 39 + (A._seq or 0)
+      local score = int(score_of(strategy, a, A))
       for _, sig in ipairs(sigs) do
         if free then call('ZADD', SCORE .. epoch .. ':' .. sig, score, a) else call('ZREM', SCORE .. epoch .. ':' .. sig, a) end
       end
     end
   end
-  if A.used or free ~= A._shown then call('HSET', AGENT .. a, '_seq', A._seq or 0, '_shown', free or '') end
+  if A.used or free ~= A._shown then call('HSET', AGENT .. a, '_seq', int(A._seq or 0), '_shown', free or '') end
   A._shown, A.used = free, nil
 end
 
@@ -78,6 +95,7 @@ end
 local function close_breaker(a, A)
   call('HSET', AGENT .. a, 'breaker', 'closed', '_fails', '', '_opened', '')
   call('ZREM', COOLDOWN, a)
+  call('SREM', HALF_OPEN, a)
   A.breaker, A._fails, A._opened = 'closed', nil, nil
 end
 
@@ -110,11 +128,13 @@ end
 
 -- A deleted agent leaves, with its last lease.
 local function forget(a, A)
+  local owner = call('HGET', AGENT .. a, '_owner')
+  if owner then call('ZREM', OWN_AGENTS .. owner, a) end
   index(a, A._terms, 'SREM')
   for _, sig in ipairs(call('SMEMBERS', SIGS_OF .. a)) do
     for epoch in pairs(score_sets()) do call('ZREM', SCORE .. epoch .. ':' .. sig, a) end
   end
-  for _, key in ipairs({ALIVE, COOLDOWN, DRIFT, SILENT, AGENTS}) do call('ZREM', key, a) end
-  for _, key in ipairs({ACTIVE, UNSETTLED, RESTARTED, WEIGHTED, WITH .. 'status:' .. A.status}) do call('SREM', key, a) end
+  for _, key in ipairs({ALIVE, COOLDOWN, DRIFT, STALE, SILENT, AGENTS}) do call('ZREM', key, a) end
+  for _, key in ipairs({ACTIVE, HALF_OPEN, UNSETTLED, RESTARTED, WEIGHTED, WITH .. 'status:' .. A.status}) do call('SREM', key, a) end
   call('DEL', AGENT .. a, SIGS_OF .. a)
 end

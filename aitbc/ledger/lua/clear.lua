@@ -7,7 +7,7 @@ local n = 0
 while n < most do
   local head = call('ZRANGEBYSCORE', HEADS, rank * RANK, head_score(rank, limit), 'LIMIT', 0, 1)[1]
   if not head then return {n, limit, 0} end
-  local sig = head:match('^(.*):')
+  local sig = sig_of(head)
   for _, t in ipairs(call('ZRANGEBYSCORE', WAITING .. head, '-inf', limit, 'LIMIT', 0, most - n)) do
     unqueue(t, sig, rank)
     finished(t, task(t), 'cancelled', 'error_code', 'cancelled')

@@ -7,6 +7,7 @@ local function open_breaker(a, A, pause)
   local seconds = pause > 0 and pause or math.min(10 * S * 2 ^ (times - 1), LONGEST)
   call('HSET', AGENT .. a, 'breaker', 'open', '_opened', times, '_fails', '')
   call('ZADD', COOLDOWN, now + seconds, a)
+  call('SREM', HALF_OPEN, a)
   A.breaker, A._opened, A._fails = 'open', times, nil
 end
 
@@ -17,11 +18,19 @@ local function rate(a, A, good) -- an exponential mean of outcomes; a perfect ag
   call('HSET', AGENT .. a, 'health_score', A.health_score, '_health_at', now)
 end
 
+-- An answer after so many microseconds; kept while a strategy asks for it.
+local function time(a, A, took)
+  took = math.max(0, took) -- a clock set back
+  A._rt = math.floor(A._rt and A._rt + 0.1 * (took - A._rt) or took)
+  call('HSET', AGENT .. a, '_rt', int(A._rt))
+  call('ZADD', STALE, int(now + math.max(FORGET, 4 * A._rt)), a) -- a call may take longer than that
+end
+
 -- says: ok; bad (counts towards the breaker); error (401, 403: probed after PROBE); gone (410); '' (nothing). pause: microseconds.
 local function feed(a, A, says, pause)
   if says == '' then return end
   local timeout = tonumber(A._timeout)
-  if says ~= 'bad' and timeout > 0 and A.status ~= 'inactive' then call('ZADD', ALIVE, now + timeout, a) end
+  if says ~= 'bad' and timeout > 0 and A.status ~= 'inactive' then call('ZADD', ALIVE, int(now + timeout), a) end
   rate(a, A, says == 'ok' and 1 or 0)
   if says == 'ok' and pause > 0 and A.status == 'active' then return open_breaker(a, A, pause) end -- 408, 409, 425: not now
   if says == 'ok' then

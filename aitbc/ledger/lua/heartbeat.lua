@@ -2,7 +2,7 @@
 -- heartbeat(agent, load metrics, load, lease…): a sign of life; renews the 202 leases it names. metrics: opaque, '' = unchanged.
 -- Returns {status, heartbeat at (ISO), leases to cancel, leases that are not its live 202 work, grants}; {} for an unknown agent.
 local a, metrics, load = unpack(ARGV, 1, 3)
-local A = get(AGENT .. a, 'status', '_timeout')
+local A = get(AGENT .. a, {'status', '_timeout'})
 if not A.status then return {} end
 local timeout, at, unknown, grants = tonumber(A._timeout), iso(now), {}, {}
 
@@ -13,7 +13,7 @@ if metrics ~= '' then call('HSET', AGENT .. a, 'load_metrics', metrics, '_load',
 for i = 4, #ARGV do
   local id = ARGV[i]
   local t = id:match('^(.*):') or id
-  local L = get(TASK .. t, 'lease', 'agent', 'async', 'deadline', 'cancelling')
+  local L = get(TASK .. t, {'lease', 'agent', 'async', 'deadline', 'cancelling'})
   if L.lease ~= id or L.agent ~= a then unknown[#unknown + 1] = id
   elseif L.async and not L.cancelling then
     local expires = math.min(now + RENEWAL, tonumber(L.deadline))

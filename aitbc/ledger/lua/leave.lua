@@ -6,5 +6,7 @@ if held == 0 then
   call('ZREM', WORKERS, w)
   call('DEL', CANCEL_WORKER .. w)
   call('HDEL', SUSPECTS, w)
+  call('HDEL', ROOM, w)
+  call('DEL', TOLD .. w)
 end
 return held

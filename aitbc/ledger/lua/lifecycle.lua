@@ -3,16 +3,21 @@
 -- and when it has ended |ended|outcome|http status|error code, and when finish ended it |what a repeat must hear. `lines` lists the grants whose lines are kept: the first 5 and last 15.
 
 local function task(t, line)
-  local T = get(TASK .. t, 'state', 'sig', 'priority', 'stamp', 'since', 'lease', 'agent', 'attempt', 'first', 'counted', 'crashes',
+  local T = get(TASK .. t, {'state', 'sig', 'priority', 'stamp', 'since', 'lease', 'agent', 'attempt', 'first', 'counted', 'crashes',
     'poisons', 'max_attempts', 'run_timeout', 'tried', 'queue_timeout', 'granted_at', 'wait', 'worker', 'token', 'async', 'expires',
-    'deadline', 'cancelling', 'instance', 'retries', 'idempotent', 'lines', line or 'L0')
+    'deadline', 'cancelling', 'instance', 'retries', 'idempotent', 'lines', 'callback', 'watched', 'told', line or 'L0'})
   T.task = t
   return T
 end
 
+-- What a client that cancels or retries may have seen.
+local function version_of(T) return T.state .. '.' .. (T.attempt or 0) .. '.' .. (T.retries or 0) end
+
+local function task_of(id) return id:sub(1, id:find(':', 1, true) - 1) end
+
 -- The task's record when the lease is live; else nil and the record.
 local function lease(id)
-  local T = task(id:match('^(.*):'), line_of(id))
+  local T = task(task_of(id), line_of(id))
   if T.lease == id then return T end
   return nil, T
 end
@@ -26,7 +31,7 @@ end
 
 -- The lease that this token holds or held, among the kept attempts of the task; nil when none.
 local function by_token(t, token)
-  local T = get(TASK .. t, 'lease', 'token', 'lines')
+  local T = get(TASK .. t, {'lease', 'token', 'lines'})
   if T.lease and T.token == token then return T.lease end
   for number in (T.lines or ''):gmatch('%d+') do
     local line = call('HGET', TASK .. t, 'L' .. number)
@@ -55,8 +60,10 @@ local function try_begin(id, worker, token)
   return begin(id, {worker = worker, token = token}, L.task, L.agent, A, L)
 end
 
--- What an ended task takes, about: its record and places in the listings, its data, its result.
-local function kept_bytes(t) return RECORD_BYTES + call('HSTRLEN', TASK .. t, 'task_data') + call('HSTRLEN', TASK .. t, 'result') end
+-- What an ended task takes, about: its record and places in the listings, its data, its progress, its result.
+local function kept_bytes(t, T, of_result)
+  return RECORD_BYTES + call('HSTRLEN', TASK .. t, 'task_data') + (T.told or 0) + (of_result or call('HSTRLEN', TASK .. t, 'result'))
+end
 
 -- Away with what only a live lease needs, and these further fields: half of an ended task's memory.
 local function drop_lease(t, ...)
@@ -66,12 +73,13 @@ end
 -- The one way into a terminal state. `...`: further fields of the record.
 local function finished(t, T, state, ...)
   if not T.keeps_lease then drop_lease(t) end
-  become(t, T.state, state, now, 'ended_at', now, ...)
-  call('HINCRBY', STATS, state, '1')
-  call('HINCRBY', STATS, 'kept_bytes', kept_bytes(t))
-  call('HINCRBY', SIG .. T.sig, 'live', '-1')
+  become(t, T.state, state, at, 'ended_at', at, ...)
+  count(STATS, state, 1)
+  count(STATS, 'kept_bytes', kept_bytes(t, T, #(T.result or '')))
+  count(SIG .. T.sig, 'live', -1)
   if T.queue_timeout then call('ZREM', TIMEOUTS, t) end
-  call('XADD', EVENTS, 'MAXLEN', '~', KEEP_EVENTS, '*', 't', t, 's', state)
+  if T.callback then call('ZADD', CALLBACKS, at, t) end
+  tell(t, state)
   T.state = state
 end
 
@@ -89,6 +97,7 @@ local function again(t, T, delay)
     become(t, was, 'waiting', T.stamp, 'stamp', T.stamp, 'since', now)
     enqueue(t, T.sig, T.priority, T.stamp)
   end
+  if T.watched then tell(t, T.state) end
 end
 
 -- 1 s × 2^(n−1), at most 60 s, ±20 % from the stamp: the same in every repeat.
@@ -114,7 +123,7 @@ local function failed(t, T, how, code, message)
     settings = nil
   end
   if how == 'final' or counted >= most then return fail(t, T, code, message) end
-  local at_once = LOST[how] or untried(tried, T.sig)
+  local at_once = LOST[how] or untried(tried, T.sig, t)
   again(t, T, at_once and 0 or backoff(how == 'counted' and counted or math.max(1, sends), T.stamp))
 end
 
@@ -123,13 +132,25 @@ local function clear_suspect(id, L)
   if tonumber(L.crashes or 0) >= 2 and call('HGET', SUSPECTS, L.worker) == id then call('HDEL', SUSPECTS, L.worker) end
 end
 
+-- How long a 202 lease lived; the other leases' times come from their workers (worker.lua).
+local function measure(id, L)
+  local us, bounds, bucket = now - fields_of(L[line_of(id)])[4], BOUNDS, 0
+  while bounds[bucket + 1] and us > bounds[bucket + 1] do bucket = bucket + 1 end
+  call('HINCRBY', MEASURED, 'lease:accepted:' .. bucket, 1)
+  call('HINCRBY', MEASURED, 'lease:accepted:us', math.max(0, us))
+end
+
 -- The first write of what ends a lease; settle(L.agent) must follow.
 local function free(id, L)
   call('ZREM', LEASES, id)
   call('SREM', OF_AGENT .. L.agent, id)
   if L.worker then
     call('SREM', OF_WORKER .. L.worker, id)
-    if not L.async then clear_suspect(id, L) end
+    if not L.async then clear_suspect(id, L)
+    else
+      call('SREM', ASYNC, id)
+      measure(id, L)
+    end
   end
   if L.cancelling then
     call('SREM', CANCEL_AGENT .. L.agent, id)
@@ -139,7 +160,7 @@ end
 
 -- The attempt's line, complete.
 local function closing(T, id, outcome, http, code)
-  return (T[line_of(id)] or '') .. string.format('|%.0f|%s|%s|%s', now, outcome, http, code)
+  return (T[line_of(id)] or '') .. table.concat({'', at, outcome, http, code}, '|')
 end
 
 -- A lease has ended and its task is runnable again: it may go to another agent, so the freed one is shown as it is first.
@@ -155,6 +176,7 @@ end
 -- A granted lease goes back unbegun: the task is runnable again after `delay`, its stamp kept.
 local function hand_back(id, L, delay, grants)
   free(id, L)
+  count(STATS, 'returned', 1)
   again(L.task, L, delay)
   return rematch(L.sig, L.agent, grants)
 end
@@ -162,7 +184,7 @@ end
 -- A begun lease that ends without an answer.
 local function broken(id, L, how, code, grants)
   free(id, L)
-  call('HINCRBY', STATS, 'attempts_bad', 1)
+  count(STATS, 'attempts_bad', 1)
   call('HSET', TASK .. L.task, line_of(id), closing(L, id, how == 'crash' and 'lost' or how, '', code))
   if L.state == 'running' then failed(L.task, L, how, code, '') else drop_lease(L.task) end
   if L.state == 'waiting' then return rematch(L.sig, L.agent, grants) end
@@ -171,11 +193,13 @@ end
 
 -- An ended task leaves the ledger, counted.
 local function erase(t, state)
-  local key = call('HGET', TASK .. t, 'idempotency_key')
+  local T = get(TASK .. t, {'idempotency_key', 'owner', 'callback', 'told'})
   call('ZREM', TASKS .. state, t)
   call('ZREM', ALL, t)
-  if key then call('DEL', IDEMPOTENCY .. key) end
-  call('HINCRBY', STATS, 'kept_bytes', -kept_bytes(t))
+  if T.owner then call('ZREM', OWN_TASKS .. T.owner, t) end
+  if T.idempotency_key then call('DEL', IDEMPOTENCY .. T.idempotency_key) end
+  if T.callback and call('ZREM', CALLBACKS, t) == 1 then call('HINCRBY', STATS, 'callbacks_given_up', 1) end
+  call('HINCRBY', STATS, 'kept_bytes', -kept_bytes(t, T))
   call('DEL', TASK .. t)
   call('HINCRBY', STATS, 'trimmed_' .. state, 1)
 end

@@ -1,9 +1,15 @@
 -- needs: agent
--- list_agents(limit, after): records as read_agent returns them, by id.
-local limit, after = tonumber(ARGV[1]), ARGV[2]
-local found = {}
-for _, a in ipairs(call('ZRANGEBYLEX', AGENTS, after == '' and '-' or '(' .. after, '+', 'LIMIT', 0, limit)) do
-  local A = agent(a)
-  found[#found + 1] = {A.active, math.floor(health(A) * 1000 + 0.5), tonumber(A._timeout), unpack(call('HGETALL', AGENT .. a))}
+-- list_agents(limit, after, owner or ''): {1 when there may be more, records as read_agent returns them, by id…}. Stops after PAGE_BYTES.
+local limit, after, owner = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local found, bytes, more = {}, 0, 0
+local list = call('ZRANGEBYLEX', owner == '' and AGENTS or OWN_AGENTS .. owner, after == '' and '-' or '(' .. after, '+', 'LIMIT', 0, limit)
+for i, a in ipairs(list) do
+  local size
+  found[i], size = shown(a, agent(a))
+  bytes = bytes + size
+  if i == limit or bytes > PAGE_BYTES then
+    more = 1
+    break
+  end
 end
-return found
+return {more, unpack(found)}

@@ -1,14 +1,16 @@
--- list_tasks(state or all, rank or '', agent or '', limit, score, last): hashes, newest first, after the task `last` at `score`.
--- Looks at 2,000 at most, and stops after 4 MiB. Returns {'score task' of the last one looked at or '' at the end, hashes…}.
-local state, rank, wanted, limit, score, last = unpack(ARGV)
+-- list_tasks(state or all, rank or '', agent or '', limit, score, last, owner or ''): hashes, newest first, after the task `last` at `score`.
+-- Looks at 2,000 at most, and stops after PAGE_BYTES. Returns {'score task' of the last one looked at or '' at the end, hashes…}.
+local state, rank, wanted, limit, score, last, owner = unpack(ARGV)
 limit = tonumber(limit)
+local key, wanted_state = TASKS .. state, ''
+if owner ~= '' then key, wanted_state = OWN_TASKS .. owner, state ~= 'all' and state or '' end
 local found, looked, bytes, ended = {}, 0, 0, false
 local function matches(t)
-  if rank == '' and wanted == '' then return true end
-  local T = get(TASK .. t, 'priority', 'agent')
-  return (rank == '' or T.priority == rank) and (wanted == '' or T.agent == wanted)
+  if rank == '' and wanted == '' and wanted_state == '' then return true end
+  local T = get(TASK .. t, {'priority', 'agent', 'state'})
+  return (wanted_state == '' or T.state == wanted_state) and (rank == '' or T.priority == rank) and (wanted == '' or T.agent == wanted)
 end
-local function full() return #found >= limit or looked >= 2000 or bytes > 4194304 end
+local function full() return #found >= limit or looked >= 2000 or bytes > PAGE_BYTES end
 local function take(page)
   for i = 1, #page, 2 do
     local t, at = page[i], page[i + 1]
@@ -16,8 +18,8 @@ local function take(page)
       if full() then return end
       looked = looked + 1
       if matches(t) then
-        local fields = call('HGETALL', TASK .. t)
-        for _, value in ipairs(fields) do bytes = bytes + #value end
+        local fields, size = whole(TASK .. t)
+        bytes = bytes + size
         fields[#fields + 1] = 'task_id'
         fields[#fields + 1] = t
         found[#found + 1] = fields
@@ -26,7 +28,6 @@ local function take(page)
     end
   end
 end
-local key = TASKS .. state
 repeat
   local before = looked
   local page = call('ZREVRANGEBYSCORE', key, score, '-inf', 'WITHSCORES', 'LIMIT', 0, 300)

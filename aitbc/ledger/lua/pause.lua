@@ -8,5 +8,5 @@ if on then
 end
 call('HDEL', LEDGER, rank)
 local grants = {}
-for _, head in ipairs(heads_of(rank)) do match(head:match('^(.*):'), grants) end
+for _, head in ipairs(heads_of(rank)) do match(sig_of(head), grants) end
 return grants

@@ -1,15 +1,18 @@
 -- Prelude: before every step. Words in capitals are key names and bounds: aitbc/ledger/scripts.py writes their values in their place.
 --
 -- Time is the ledger's own, in microseconds. Lua does not roll back: a step reads and checks first; after its first write only commands
--- that cannot fail. Never use `..` or tostring on a stamp, time or score: Lua prints 14 digits; as an argument of `call` it keeps 17.
+-- that cannot fail. Never use `..` or tostring on a stamp, time or score: Lua prints 14 digits; as an argument of `call` it keeps 17. int()
+-- prints whole numbers exactly and four times faster than `call` does.
 local call = redis.call
 
 local clock = call('TIME')
 local now = clock[1] * S + clock[2] + OFFSET
+local function int(number) return string.format('%d', number) end
+local at = string.format('%d', now)
 
 -- The named fields of a hash as a table; absent and empty ones are nil.
-local function get(key, ...)
-  local values, names, record = call('HMGET', key, ...), {...}, {}
+local function get(key, names)
+  local values, record = call('HMGET', key, unpack(names)), {}
   for i = 1, #names do
     local value = values[i]
     if value and value ~= '' then record[names[i]] = value end
@@ -17,10 +20,54 @@ local function get(key, ...)
   return record
 end
 
--- Paused ranks ('0' to '4'), strategy, epochs, grace, poison tasks found: one read a script.
+-- Every field and value of a hash, and their bytes: a page ends with the one that goes beyond PAGE_BYTES.
+local function whole(key)
+  local fields, bytes = call('HGETALL', key), 0
+  for _, text in ipairs(fields) do bytes = bytes + #text end
+  return fields, bytes
+end
+
+-- Whether a value is one of the step's arguments from this one on; none of them: whatever it is.
+local function one_of(value, first)
+  for i = first, #ARGV do
+    if ARGV[i] == value then return true end
+  end
+  return #ARGV < first
+end
+
+-- Counters. A script that takes many steps adds them up and writes each once, at its end.
+local sums
+local function count(key, field, n)
+  if not sums then return call('HINCRBY', key, field, n) end
+  sums[key] = sums[key] or {}
+  sums[key][field] = (sums[key][field] or 0) + n
+end
+
+-- Takes a step for each `width` arguments: its replies in order, an error in place of the one that failed. The price of a script (its
+-- functions, the clock, the settings) is paid once.
+local function each(width, step)
+  local replies = {}
+  sums = {}
+  for i = 1, #ARGV, width do
+    local done, reply = pcall(step, unpack(ARGV, i, i + width - 1))
+    if not done and type(reply) ~= 'table' then reply = redis.error_reply('Error running script ' .. reply) end -- as Redis says it itself
+    replies[#replies + 1] = reply
+  end
+  for key, fields in pairs(sums) do
+    for field, n in pairs(fields) do call('HINCRBY', key, field, n) end
+  end
+  return replies
+end
+
+-- Paused ranks ('0' to '4'), strategy, epochs, grace, poison tasks found, the fleet's round: one read a script. The strategy that decides is
+-- true under its own name, and so is the next one while a switch is under way.
 local settings
 local function setting(name)
-  settings = settings or get(LEDGER, '0', '1', '2', '3', '4', 'strategy', 'epoch', 'next_strategy', 'next_epoch', 'grace', 'poisons')
+  if not settings then
+    settings = get(LEDGER, {'0', '1', '2', '3', '4', 'strategy', 'epoch', 'next_strategy', 'next_epoch', 'grace', 'poisons', 'round'})
+    local strategy = settings.strategy or DEFAULT_STRATEGY
+    settings[strategy], settings[settings.next_strategy or strategy] = true, true
+  end
   return settings[name]
 end
 

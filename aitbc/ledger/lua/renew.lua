@@ -15,7 +15,11 @@ call('ZADD', LEASES, expires == tonumber(L.deadline) and expires + SLACK or expi
 call('HSET', TASK .. L.task, 'expires', expires, 'async', 1)
 if not L.async then
   call('SREM', OF_WORKER .. L.worker, id)
+  call('SADD', ASYNC, id)
   clear_suspect(id, L)
 end
-if progress ~= '' then call('HSET', TASK .. L.task, 'progress', progress) end
+if progress ~= '' then
+  call('HSET', TASK .. L.task, 'progress', progress, 'told', #progress)
+  if L.watched then tell(L.task, 'progress', 'p', #progress <= PROGRESS_BYTES and progress or '') end
+end
 return {'ok', expires}

@@ -20,6 +20,6 @@ local function rescore(page)
   call('HSET', LEDGER, 'strategy', setting('next_strategy'), 'epoch', epoch)
   call('HDEL', LEDGER, 'next_strategy', 'next_epoch', 'next_cursor')
   drop_epoch(old)
-  settings = nil
+  settings, sets, fields = nil
   return false
 end

@@ -1,28 +1,34 @@
 -- needs: order, agent, grant, lifecycle
--- route(task, worker, token hash). Matches the task's signature until it has its slot or nothing fits (those behind it have jobs of their
+-- route((task, worker, token hash) ...). Matches the task's signature until it has its slot or nothing fits (those behind it have jobs of their
 -- own); the worker begins its grant, or else the first one made, kept in the task so that a repeat finds it.
--- Returns {needs | why, grants of others…}; why: waiting, suspect, or the state that leaves nothing to do.
-local t, worker, token = unpack(ARGV)
-local T = get(TASK .. t, 'state', 'tried', 'grants', 'retries', 'attempt', 'run_timeout', 'since', 'stamp', 'lines', 'idempotent', 'crashes',
-  'poisons', 'priority', 'sig', 'lease', 'token', 'routed')
-local before = T.state == 'running' and T.token == token and T.lease or T.routed and T.routed:match('^' .. token .. ' (.*)')
-if before then return {(try_begin(before, worker, token)) or T.state} end
-if T.state ~= 'queued' and T.state ~= 'waiting' then return {T.state or 'unknown'} end
+-- Returns for each {needs | why, grants of others…}; why: waiting, suspect, or the state that leaves nothing to do.
+local function route(t, worker, token)
+  local T = get(TASK .. t, {'state', 'tried', 'grants', 'retries', 'attempt', 'run_timeout', 'since', 'stamp', 'lines', 'idempotent', 'crashes',
+    'poisons', 'priority', 'watched', 'sig', 'lease', 'token', 'routed'})
+  local before = T.state == 'running' and T.token == token and T.lease or T.routed and T.routed:match('^' .. token .. ' (.*)')
+  if before then return {(try_begin(before, worker, token)) or T.state} end
+  if T.state ~= 'queued' and T.state ~= 'waiting' then return {T.state or 'unknown'} end
 
-local by = {worker = worker, token = token}
-local grants = match(T.sig, {}, by, t, T)
-local last = grants[#grants] and grants[#grants]:match('^%S+')
-local own = last and granted[last][1] == t
-if T.state == 'queued' and not own then become(t, 'queued', 'waiting', T.stamp) end
-if not grants[1] then return {'waiting'} end
-local id = table.remove(grants, own and #grants or 1):match('^%S+')
-local answer = by.answer
-if not own then
-  call('HSET', TASK .. t, 'routed', token .. ' ' .. id)
-  if may_begin(granted[id][4], worker) then answer = begin(id, by, unpack(granted[id])) end
+  local by = {worker = worker, token = token}
+  local grants = match(T.sig, {}, by, t, T)
+  local last = grants[#grants] and lease_in(grants[#grants])
+  local own = last and granted[last][1] == t
+  if T.state == 'queued' and not own then
+    become(t, 'queued', 'waiting', T.stamp)
+    if T.watched then tell(t, 'waiting') end
+  end
+  if not grants[1] then return {'waiting'} end
+  local id = lease_in(table.remove(grants, own and #grants or 1))
+  local answer = by.answer
+  if not own then
+    call('HSET', TASK .. t, 'routed', token .. ' ' .. id)
+    if may_begin(granted[id][4], worker) then answer = begin(id, by, unpack(granted[id])) end
+  end
+  if not answer then
+    hand_back(id, lease(id), S, grants)
+    answer = 'suspect'
+  end
+  return {answer, unpack(grants)}
 end
-if not answer then
-  hand_back(id, lease(id), S, grants)
-  answer = 'suspect'
-end
-return {answer, unpack(grants)}
+
+return each(3, route)

@@ -8,7 +8,7 @@ if name == (setting('strategy') or DEFAULT_STRATEGY) then call('HDEL', LEDGER, '
 else
   local epoch = math.max(setting('epoch') or 0, setting('next_epoch') or 0) + 1
   call('HSET', LEDGER, 'next_strategy', name, 'next_epoch', epoch, 'next_cursor', 0)
-  settings = nil
+  settings, sets, fields = nil
   rescore(BUILD_PAGE)
 end
 return call('HGET', LEDGER, 'strategy') or DEFAULT_STRATEGY

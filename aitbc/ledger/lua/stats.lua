@@ -1,5 +1,6 @@
 -- needs: order, agent
--- stats(): {counters, five queue sizes, paused ranks, live leases, active agents, strategy, weights of agents that have one}.
+-- stats(): {counters, five queue sizes, paused ranks, live leases, active agents, strategy, weights of agents that have one, the outbox: due,
+-- delivered, given up}.
 local counters = call('HMGET', STATS, 'begun', 'completed', 'failed', 'completed_in_vain', 'attempts_bad', 'distribution_us')
 for i = 1, 6 do counters[i] = counters[i] or '0' end
 counters[4] = string.format('%.0f', counters[2] + counters[4]) -- attempts that succeeded, their task cancelled or not
@@ -17,4 +18,6 @@ for _, a in ipairs(call('SRANDMEMBER', WEIGHTED, 100)) do
     weights[#weights + 1] = weight
   end
 end
-return {counters, sizes, paused, call('ZCARD', LEASES), call('SCARD', ACTIVE), setting('strategy') or DEFAULT_STRATEGY, weights}
+local told = call('HMGET', STATS, 'callbacks_delivered', 'callbacks_given_up')
+return {counters, sizes, paused, call('ZCARD', LEASES), call('SCARD', ACTIVE), setting('strategy') or DEFAULT_STRATEGY, weights,
+  {call('ZCARD', CALLBACKS), told[1] or '0', told[2] or '0'}}

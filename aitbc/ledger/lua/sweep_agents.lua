@@ -1,5 +1,6 @@
 -- needs: order, agent, grant
--- sweep_agents(most): overdue heartbeats, breakers that are due, health that has risen, agents left unsettled, agents long gone.
+-- sweep_agents(most): overdue heartbeats, breakers that are due, health that has risen, response times that nobody has confirmed, agents left
+-- unsettled, agents long gone.
 -- Returns {1 when more, grants…}.
 local most, grants, more, quiet = tonumber(ARGV[1]), {}, 0, quiet_since()
 pass_when_full()
@@ -11,7 +12,7 @@ local function due(key, before)
 end
 
 for _, a in ipairs(due(ALIVE)) do
-  local A = get(AGENT .. a, 'status', '_timeout')
+  local A = get(AGENT .. a, {'status', '_timeout'})
   local allowed = quiet + A._timeout
   if now < allowed then call('ZADD', ALIVE, allowed, a)
   else
@@ -25,7 +26,8 @@ end
 for _, a in ipairs(due(COOLDOWN)) do -- half open: one lease at a time until an answer closes it
   call('ZREM', COOLDOWN, a)
   call('HSET', AGENT .. a, 'breaker', 'half_open')
-  local A = get(AGENT .. a, 'status', '_timeout')
+  call('SADD', HALF_OPEN, a)
+  local A = get(AGENT .. a, {'status', '_timeout'})
   if A.status == 'error' then
     set_status(a, A, 'active')
     if tonumber(A._timeout) > 0 then call('ZADD', ALIVE, 'NX', now + A._timeout, a) end
@@ -34,6 +36,12 @@ for _, a in ipairs(due(COOLDOWN)) do -- half open: one lease at a time until an 
 end
 for _, a in ipairs(due(DRIFT)) do
   call('ZREM', DRIFT, a)
+  settle(a, grants)
+end
+for _, a in ipairs(due(STALE)) do
+  local rt = is_timed() and math.floor((call('HGET', AGENT .. a, '_rt') or 0) / 2) or 0
+  call('HSET', AGENT .. a, '_rt', rt > 1000 and int(rt) or '')
+  if rt > 1000 then call('ZADD', STALE, int(now + FORGET), a) else call('ZREM', STALE, a) end
   settle(a, grants)
 end
 for _, a in ipairs(call('SRANDMEMBER', UNSETTLED, 16)) do

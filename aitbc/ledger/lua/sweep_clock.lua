@@ -1,3 +1,4 @@
+-- needs: order, agent, grant, lifecycle
 -- sweep_clock(most): the first step of a sweep. A gap since the last one means that the coordinator was away, not the agents: nobody counts
 -- as silent for one timeout more. A clock that was set back leaves times that lie further ahead than they may: they are brought near.
 -- Returns {1 when more}.
@@ -13,12 +14,17 @@ if not set then return {0} end
 -- How far ahead a lease may next be looked at; a begun call's own deadline stays: its worker keeps that time.
 local function lease_limit(id)
   local t = id:match('^(.*):')
-  local L = get(TASK .. t, 'token', 'async', 'expires', 'cancelling')
+  local L = get(TASK .. t, {'token', 'async', 'expires', 'cancelling'})
   if L.cancelling then return SLACK end
   if not L.token then return 10 * S end
   if not L.async then return end
   call('HSET', TASK .. t, 'expires', string.format('%.0f', math.min(tonumber(L.expires), now + RENEWAL)))
   return RENEWAL
+end
+-- A task that waits for its next attempt; a delay that its client asked for ends at a point in time.
+local function retry_limit(t)
+  local T = task(t)
+  return T.attempt and backoff(math.max(1, T.counted or 0, T.attempt - (T.first or 0)), T.stamp)
 end
 local limits = {
   {WORKERS, function() return WORKER_TTL end},
@@ -26,7 +32,8 @@ local limits = {
   {ALIVE, function(a) return tonumber(call('HGET', AGENT .. a, '_timeout')) end},
   {COOLDOWN, function() return PROBE end},
   {LEASES, lease_limit},
-  {TASKS .. 'scheduled', function(t) return call('HGET', TASK .. t, 'attempt') and 72 * S end}, -- the longest backoff
+  {TASKS .. 'scheduled', retry_limit},
+  {CALLBACKS, function() return CALLBACK_PAUSE end},
 }
 local key, limit = unpack(limits[tonumber(set)])
 local page = call('ZSCAN', key, cursor, 'COUNT', most)

@@ -39,7 +39,8 @@ local function bury(w)
     call('ZREM', WORKERS, w)
     call('ZREM', POLLING, w)
     call('HDEL', SUSPECTS, w)
-    call('DEL', CANCEL_WORKER .. w)
+    call('HDEL', ROOM, w)
+    call('DEL', CANCEL_WORKER .. w, TOLD .. w)
   end
 end
 for _, w in ipairs(call('ZRANGEBYSCORE', WORKERS, '-inf', now, 'LIMIT', 0, 16)) do

@@ -12,7 +12,7 @@ local found = call('HGETALL', SEEN)
 for i = 1, #found, 2 do seen[found[i]] = tonumber(found[i + 1]) end
 
 local function look(head)
-  local sig, t = head:match('^(.*):'), oldest(head)
+  local sig, t = sig_of(head), oldest(head)
   if call('HGET', TASK .. t, 'state') == 'waiting' then return match(sig, grants) end
   local since = seen[t] or now
   if now - since >= PATIENCE then
@@ -25,7 +25,7 @@ end
 for p = 0, 4 do
   if not setting(tostring(p)) then
     for _, head in ipairs(heads_of(p)) do
-      if #grants < GRANTS and call('EXISTS', score_key(head:match('^(.*):'))) == 1 and oldest(head) then look(head) end
+      if #grants < GRANTS and call('EXISTS', score_key(sig_of(head))) == 1 and oldest(head) then look(head) end
     end
   end
 end
@@ -40,7 +40,7 @@ if sig then
 end
 if rescore(BUILD_PAGE) then more = 1 end
 for _, old in ipairs(call('ZRANGEBYSCORE', SIGS, '-inf', now - SIGNATURE_IDLE, 'LIMIT', 0, 8)) do
-  local G = get(SIG .. old, 'live', 'building')
+  local G = get(SIG .. old, {'live', 'building'})
   if tonumber(G.live) > 0 then call('ZADD', SIGS, now, old)
   elseif not G.building then start(old, 'drop', 'any') end
 end

@@ -1,1 +1,1 @@
-"""One strategy a file: its meaning (docstring) and its load as a Lua expression. docs/adding-a-strategy.md."""
+"""One strategy a file: its meaning (docstring) and its load or score as a Lua expression. docs/adding-a-strategy.md."""

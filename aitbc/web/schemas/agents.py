@@ -5,10 +5,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints
 
 from aitbc.model.agent import ENDPOINT_KINDS, AgentQuery, AgentStatus, AgentType, Registration
-from aitbc.web.schemas.base import Body, ChosenId, Integer, LoadMetrics, Number, Query, Share, Terms
+from aitbc.web.schemas.base import Body, ChosenId, Integer, LoadMetrics, Number, Query, Share, Term, Terms
 
 Kind = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Url = Annotated[str, StringConstraints(max_length=2048)]
+LEAST_SECRET = 16
+"""Characters: a shorter one can be guessed, from a signed request that was seen or by trying to take the agent over."""
 
 
 class Register(Body):
@@ -24,16 +26,16 @@ class Register(Body):
     max_concurrency: Annotated[Integer, Field(ge=1, le=10_000)] = 10
     weight: Annotated[Number, Field(gt=0, le=1000)] = 1.0
     heartbeat_timeout: Annotated[Number, Field(ge=0, le=86_400)] = 120.0
-    secret: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
+    secret: Annotated[str, StringConstraints(min_length=LEAST_SECRET, max_length=512)] | None = None
     instance_id: Annotated[str, StringConstraints(max_length=128)] = ""
 
     @property
-    def called_urls(self) -> list[str]:
-        """The endpoints that a worker may call; others are kept as they are."""
-        return [self.endpoints[kind] for kind in ENDPOINT_KINDS if self.endpoints.get(kind)]
+    def called(self) -> dict[str, str]:
+        """The endpoints that a worker may call, by kind; others are kept as they are."""
+        return {kind: self.endpoints[kind] for kind in ENDPOINT_KINDS if self.endpoints.get(kind)}
 
-    def as_registration(self, sealed_secret: str) -> Registration:
-        """The same in the words of the model; repeated words count once."""
+    def as_registration(self, sealed_secret: str, owner: str = "", may: str = "any") -> Registration:
+        """The same in the words of the model; repeated words count once. `owner`, `may`: see Registration."""
         return Registration(
             agent_id=self.agent_id,
             agent_type=self.agent_type,
@@ -47,6 +49,8 @@ class Register(Body):
             heartbeat_timeout=self.heartbeat_timeout,
             sealed_secret=sealed_secret,
             instance_id=self.instance_id,
+            owner=owner,
+            may=may,
         )
 
 
@@ -61,7 +65,7 @@ class Discover(Body):
     min_health_score: Share = 0.0
     limit: Annotated[Integer, Field(ge=1, le=1000)] = 1000
 
-    def as_query(self) -> AgentQuery:
+    def as_query(self, owner: str = "") -> AgentQuery:
         """The same in the words of the model."""
         return AgentQuery(
             status=self.status,
@@ -71,6 +75,7 @@ class Discover(Body):
             tags=tuple(self.tags),
             min_health_score=self.min_health_score,
             limit=self.limit,
+            owner=owner,
         )
 
 
@@ -98,10 +103,10 @@ class AgentPageQuery(Query):
 class ServicePath(BaseModel):
     """`/agents/service/{service}`."""
 
-    service: str
+    service: Term
 
 
 class CapabilityPath(BaseModel):
     """`/agents/capability/{capability}`."""
 
-    capability: str
+    capability: Term

@@ -3,9 +3,10 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from aitbc.errors import NotFound
+from aitbc.model.priority import PRIORITIES
 
 ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 PATH_WORDS = frozenset({"status", "submit", "queues", "dead", "batch", "register", "discover", "service", "capability", ".", ".."})
@@ -33,9 +34,22 @@ def term(value: str) -> str:
     return value
 
 
-ChosenId = Annotated[str, AfterValidator(chosen_id)]
-Term = Annotated[str, AfterValidator(term)]
+def _any_case(word: str) -> str:
+    return "".join(f"[{letter}{letter.upper()}]" for letter in word)
+
+
+ID_SCHEMA = {"type": "string", "pattern": f"^{ID.pattern}$", "not": {"enum": sorted(PATH_WORDS)}}
+ChosenId = Annotated[str, AfterValidator(chosen_id), WithJsonSchema(ID_SCHEMA)]
+PathId = Annotated[str, WithJsonSchema({"type": "string", "pattern": ID_SCHEMA["pattern"]})]
+"""An id in a path; another form is not found."""
+Term = Annotated[
+    str,
+    AfterValidator(term),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_TERM, "pattern": r"^[^\x00-\x1f\x7f]*$"}),
+]
 Terms = Annotated[list[Term], Field(max_length=MAX_ITEMS)]
+AnyCase = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^({'|'.join(map(_any_case, PRIORITIES))})$"})]
+"""A priority in any case; the views read it, since another text has an answer of its own."""
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Integer = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
@@ -44,10 +58,23 @@ LoadMetrics = Annotated[dict[Annotated[str, Field(max_length=64)], Number], Fiel
 Share = Annotated[Number, Field(ge=0, le=1)]
 
 
+def null_in_schema(schema: dict[str, Any]) -> None:
+    """What may be left out may be null."""
+    needed = schema.get("required", [])
+    for name, field in schema.get("properties", {}).items():
+        if name not in needed and not _takes_null(field):
+            about = {key: field.pop(key) for key in ("default", "title", "description") if key in field}
+            schema["properties"][name] = {"anyOf": [field, {"type": "null"}], **about} if field else about
+
+
+def _takes_null(field: dict[str, Any]) -> bool:
+    return {"type": "null"} in field.get("anyOf", [])
+
+
 class Body(BaseModel):
     """A request's body."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", json_schema_extra=null_in_schema)
 
     @model_validator(mode="before")
     @classmethod
@@ -77,7 +104,7 @@ _SCHEMAS: dict[type[Query], dict[str, Any]] = {}
 class AgentPath(BaseModel):
     """`/agents/{agent_id}`: what cannot be an id is not found."""
 
-    agent_id: str
+    agent_id: PathId
 
     @model_validator(mode="after")
     def _known_form(self) -> "AgentPath":
@@ -88,7 +115,7 @@ class AgentPath(BaseModel):
 class TaskPath(BaseModel):
     """`/tasks/{task_id}`: what cannot be an id is not found."""
 
-    task_id: str
+    task_id: PathId
 
     @model_validator(mode="after")
     def _known_form(self) -> "TaskPath":

@@ -3,16 +3,19 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
+from aitbc.dispatch.guard import MOST_URL
+from aitbc.ledger.strategy import STRATEGIES
 from aitbc.ledger.tasks import TaskFilter
 from aitbc.model.agent import AgentType
 from aitbc.model.priority import Priority
 from aitbc.model.requirements import Requirements, index_terms
 from aitbc.model.task import TaskState
-from aitbc.web.schemas.base import Body, ChosenId, Flag, Integer, Number, Query, Share, Terms, chosen_id
+from aitbc.web.schemas.base import ID_SCHEMA, AnyCase, Body, ChosenId, Flag, Integer, Number, Query, Share, Term, chosen_id, null_in_schema
 
 MAX_TERMS = 16
+FewTerms = Annotated[list[Term], Field(max_length=MAX_TERMS)]
 YEAR = 366 * 86_400.0
 END_OF_TIME = 4_102_444_800.0
 """2100-01-01: the ledger counts microseconds, which Redis' scores hold exactly until 2255."""
@@ -33,16 +36,28 @@ def _unix(value: Any) -> Any:
     return moment.timestamp()
 
 
-Instant = Annotated[Number, Field(ge=0, lt=END_OF_TIME), BeforeValidator(_unix, json_schema_input_type=float | str)]
+_DAY = r"((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
+_TIME = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?"
+INSTANT_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "exclusiveMaximum": END_OF_TIME},
+        {
+            "type": "string",
+            "pattern": rf"^20\d\d-{_DAY}T{_TIME}(Z|[+-]\d\d:[0-5]\d)$".replace(r"\d", "[0-9]"),
+            "description": "ISO-8601 with a zone",
+        },
+    ]
+}
+Instant = Annotated[Number, Field(ge=0, lt=END_OF_TIME), BeforeValidator(_unix), WithJsonSchema(INSTANT_SCHEMA)]
 
 
 class RequirementsBody(Body):
     """`requirements` of a submit."""
 
     agent_type: AgentType | None = None
-    capabilities: Terms = Field(default_factory=list)
-    services: Terms = Field(default_factory=list)
-    tags: Terms = Field(default_factory=list)
+    capabilities: FewTerms = Field(default_factory=list)
+    services: FewTerms = Field(default_factory=list)
+    tags: FewTerms = Field(default_factory=list)
     min_health_score: Share = 0.0
 
     @model_validator(mode="after")
@@ -62,11 +77,22 @@ class RequirementsBody(Body):
         )
 
 
+def _one_of_two_times(schema: dict[str, Any]) -> None:
+    null_in_schema(schema)
+    given = {"delay": {"not": {"type": "null"}}, "run_at": {"not": {"type": "null"}}}
+    schema["not"] = {"properties": given, "required": list(given)}
+    schema["examples"] = [{"task_data": {"prompt": "hello"}, "priority": "high", "requirements": {"capabilities": ["general"]}}]
+
+
 class Submit(Body):
     """POST /tasks/submit."""
 
-    task_data: dict[str, Any]
-    priority: str = Priority.NORMAL.value
+    model_config = ConfigDict(json_schema_extra=_one_of_two_times)
+
+    task_data: Annotated[
+        dict[str, Any], Field(json_schema_extra={"properties": {"task_id": {"anyOf": [ID_SCHEMA, {"not": {"type": "string"}}]}}})
+    ]
+    priority: AnyCase = Priority.NORMAL.value
     requirements: RequirementsBody = Field(default_factory=RequirementsBody)
     task_id: ChosenId | None = None
     max_attempts: Annotated[Integer, Field(ge=1, le=50)] = 3
@@ -75,6 +101,8 @@ class Submit(Body):
     delay: Annotated[Number, Field(ge=0, le=YEAR)] | None = None
     run_at: Instant | None = None
     idempotent: Flag = False
+    affinity_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    callback_url: Annotated[str, StringConstraints(min_length=1, max_length=MOST_URL)] | None = None
 
     @model_validator(mode="after")
     def _one_time(self) -> "Submit":
@@ -105,20 +133,20 @@ class SubmitBatch(Body):
 class WaitQuery(Query):
     """GET /tasks/{id}: seconds to wait for its end."""
 
-    wait: Annotated[float, Field(ge=0, le=60)] = 0.0
+    wait: Annotated[float, Field(ge=0, le=60)] | None = None
 
 
 class TaskFilterQuery(Query):
     """GET /tasks/dead, and the base of GET /tasks."""
 
-    priority: str | None = None
+    priority: AnyCase | None = None
     agent_id: Annotated[str, StringConstraints(max_length=128)] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     cursor: Annotated[str, StringConstraints(max_length=512)] | None = None
 
-    def as_filter(self, state: TaskState | None) -> TaskFilter:
+    def as_filter(self, state: TaskState | None, owner: str = "") -> TaskFilter:
         """The same in the words of the ledger. Raises BadRequest for an invalid priority."""
-        return TaskFilter(state, Priority.parse(self.priority) if self.priority is not None else None, self.agent_id)
+        return TaskFilter(state, Priority.parse(self.priority) if self.priority is not None else None, self.agent_id, owner)
 
 
 class TaskPageQuery(TaskFilterQuery):
@@ -133,12 +161,24 @@ class DeadPageQuery(TaskFilterQuery):
     error_code: Annotated[str, StringConstraints(max_length=64)] | None = None
 
 
+def _one_way_to_choose(schema: dict[str, Any]) -> None:
+    null_in_schema(schema)
+
+    def given(name: str) -> dict[str, Any]:
+        return {"properties": {name: {"not": {"enum": [None, False]}}}, "required": [name]}
+
+    filters = [given(name) for name in ("priority", "agent_id", "error_code")]
+    schema["oneOf"] = [given("task_ids"), given("all"), {"anyOf": filters}]
+
+
 class DeadChoice(Body):
     """Which dead letters to retry or drop: by id, all, or by filter; `cursor` goes on where an answer stopped."""
 
+    model_config = ConfigDict(json_schema_extra=_one_way_to_choose)
+
     task_ids: Annotated[list[str], Field(min_length=1, max_length=1000)] | None = None
     all: Flag = False
-    priority: str | None = None
+    priority: AnyCase | None = None
     agent_id: Annotated[str, StringConstraints(max_length=128)] | None = None
     error_code: Annotated[str, StringConstraints(max_length=64)] | None = None
     cursor: Annotated[str, StringConstraints(max_length=512)] | None = None
@@ -150,9 +190,9 @@ class DeadChoice(Body):
             raise ValueError('say which dead letters: task_ids, or "all": true, or one or more of priority, agent_id, error_code')
         return self
 
-    def as_filter(self) -> TaskFilter:
+    def as_filter(self, owner: str = "") -> TaskFilter:
         """The filter. Raises BadRequest for an invalid priority."""
-        return TaskFilter(TaskState.FAILED, Priority.parse(self.priority) if self.priority is not None else None, self.agent_id)
+        return TaskFilter(TaskState.FAILED, Priority.parse(self.priority) if self.priority is not None else None, self.agent_id, owner)
 
 
 class Completed(Body):
@@ -179,4 +219,4 @@ class Progress(Body):
 class StrategyQuery(Query):
     """PUT /load-balancer/strategy."""
 
-    strategy: str
+    strategy: Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(STRATEGIES)})]

@@ -1,11 +1,14 @@
 """The client against a stand-in of the API."""
 
+import json
 import socket
 import time
 
 import pytest
+from click.testing import CliRunner
 
-from aitbc.client import ApiError, Client, Unreachable, WaitTimedOut
+from aitbc.cli import main
+from aitbc.client import ApiError, Client, Unreachable, WaitTimedOut, nouns
 from aitbc.errors import Fault, Invalid
 
 
@@ -163,3 +166,40 @@ def test_wait_for_what_is_not_there(coordinator, client):
     coordinator.on("GET", "/tasks/t1", coordinator.task("running"))
     with pytest.raises(ApiError, match="not found"):  # trimmed while we waited
         client.tasks.wait("t1")
+
+
+STATE = b'id: 1-0\nevent: running\ndata: {"task_id":"t","state":"running","agent_id":"a"}\n\n'
+END = b'id: 2-0\nevent: failed\ndata: {"task_id":"t","at":"now","state":"failed"}\n\n'
+STREAM = {"Content-Type": "text/event-stream"}
+
+
+def test_events_go_on_behind_the_last_one(client, coordinator, monkeypatch):
+    """The connection ends, the API is busy once, then goes on: each event once, by its Last-Event-ID."""
+    monkeypatch.setattr(nouns, "RECONNECT", 0.01)
+    answers = [(200, b"retry: 1\n\n: keep-alive\n\n" + STATE, STREAM), (503, {"detail": "away"}, {}), (200, END, STREAM)]
+    sent = []
+
+    def find(_method, _path, headers):
+        sent.append(headers.get("Last-Event-ID"))
+        return answers[len(sent) - 1]
+
+    monkeypatch.setattr(coordinator, "find", find)
+    events = list(client.tasks.events("t"))
+    assert [(event.event_id, event.name) for event in events] == [("1-0", "running"), ("2-0", "failed")]
+    assert sent == [None, "1-0", "1-0"]
+
+
+def test_no_more_events_and_no_such_task(client, coordinator, monkeypatch):
+    monkeypatch.setattr(coordinator, "find", lambda *_: (204, b"", {}))
+    assert list(client.tasks.events("t")) == []
+    monkeypatch.setattr(coordinator, "find", lambda *_: (404, {"detail": "Task t not found"}, {}))
+    with pytest.raises(ApiError, match="Task t not found"):
+        next(client.tasks.events("t"))
+
+
+def test_watch_prints_a_line_an_event(coordinator, monkeypatch):
+    monkeypatch.setattr(coordinator, "find", lambda *_: (200, STATE + END, STREAM))
+    result = CliRunner().invoke(main, ["tasks", "watch", "t", "--url", coordinator.url])
+    assert (result.exit_code, result.stdout) == (1, "t  running  a\nnow  t  failed\n")
+    result = CliRunner().invoke(main, ["tasks", "watch", "t", "--json", "--url", coordinator.url])
+    assert [json.loads(line)["event"] for line in result.stdout.splitlines()] == ["running", "failed"]

@@ -228,13 +228,13 @@ def test_doctor_names_what_is_missing(coordinator, run, ledger):
 
 @pytest.mark.parametrize(("given", "used"), [({}, "redis://127.0.0.1:5/1"), ({"REDIS_URL": "redis://h/1"}, "redis://h/1")])
 def test_doctor_looks_at_the_embedded_redis_of_this_directory(monkeypatch, given, used):
-    from aitbc.cli import doctor
+    from aitbc.cli import base
 
     monkeypatch.setattr("aitbc.embedded.running_url", lambda _: "redis://127.0.0.1:5/1")
     monkeypatch.delenv("REDIS_URL", raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert doctor._settings().redis_url == used
+    assert base.node_settings().redis_url == used
 
 
 def test_doctor_tells_of_a_redis_that_is_away(coordinator, run, monkeypatch):

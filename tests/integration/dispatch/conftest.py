@@ -116,7 +116,7 @@ def make_attempt(url: str, **fields: Any) -> Attempt:
     values: dict[str, Any] = {
         "lease_id": "task-1:1",
         "attempt": 1,
-        "deadline": time.time() + 30,
+        "deadline": time.time() + fields.get("seconds_left", 5.0),
         "seconds_left": 5.0,
         "priority": Priority.NORMAL,
         "task_data": b'{"n": 1}',

@@ -2,13 +2,14 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from typing import Any
 
 import pytest
 
-from aitbc.dispatch import client, kept
+from aitbc.dispatch import client, connect, kept
 from aitbc.model.outcome import AgentSays, Outcome, Verdict
 from aitbc.model.task import ErrorCode
 from tests.harness.processes import free_port
@@ -34,10 +35,26 @@ def sent_to(kit: Any, url: str, **options: Any) -> Outcome:
     return outcome
 
 
-def test_refused(kit: Any) -> None:
-    outcome = sent_to(kit, f"http://127.0.0.1:{free_port()}")
+@pytest.mark.parametrize("addresses", [["127.0.0.9"], ["127.0.0.9", "127.0.0.8"], ["127.0.0.9", "::1"]])
+def test_refused(kit: Any, addresses: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    """Where it was is told to the log alone."""
+    caplog.set_level("INFO", "aitbc")
+    outcome = sent_to(kit, f"http://db.corp.internal:{free_port()}", lookup=lambda _host, _port: addresses)
     assert shape(outcome) == (UNSTARTED, BAD, CONNECTION)
-    assert "Connect call failed" in outcome.message
+    assert outcome.message == "no connection: [Errno 111] Connection refused"
+    assert "no connection to db.corp.internal port" in caplog.text
+    assert all(address in caplog.text for address in addresses)
+
+
+def test_a_mixed_failure_names_no_address() -> None:
+    several = OSError(
+        "Multiple exceptions: [Errno 111] Connect call failed ('10.0.3.7', 9), [Errno 101] Connect call failed ('fd00::1', 9, 0, 0)"
+    )
+    assert str(connect._nameless(several)) == "Multiple exceptions: [Errno 111], [Errno 101]"
+    said = "certificate verify failed: Hostname mismatch, certificate is not valid for 'db.corp.internal'. (_ssl.c:1)"
+    told = connect._nameless(ssl.SSLCertVerificationError(1, said))
+    assert (type(told), str(told)) == (ssl.SSLCertVerificationError, "certificate verify failed: Hostname mismatch. (_ssl.c:1)")
+    assert str(connect._nameless(socket.gaierror(-2, "Name or service not known"))) == "[Errno -2] Name or service not known"
 
 
 def test_no_such_name(kit: Any) -> None:
@@ -261,7 +278,7 @@ def test_what_nobody_foresaw_is_an_outcome_and_a_log(kit: Any, monkeypatch: pyte
     def bug(*_: object) -> None:
         raise ZeroDivisionError("bug")
 
-    monkeypatch.setattr(client, "build", bug)
+    monkeypatch.setattr(client, "adapter_of", bug)
     assert shape(sent_to(kit, "http://127.0.0.1:1")) == (UNSTARTED, NOTHING, CONNECTION)
     assert "nobody foresaw" in caplog.text
     assert "ZeroDivisionError" in caplog.text

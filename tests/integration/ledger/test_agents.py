@@ -227,3 +227,14 @@ def test_an_inactive_agent_with_a_lease_stays(sound):
     assert few.run(agents.read("a")).status == "inactive"
     sound.offset = few.offset
     few.close()
+
+
+def test_a_page_and_a_search_end_at_4_mib(desk):
+    """A thousand agents of 1 MiB each would be a gigabyte in one reply of Redis."""
+    for n in range(7):
+        desk.agent(f"a{n}", metadata={"m": "x" * 1_000_000})
+    page = desk.run(agents.page(1000))
+    assert [agent.agent_id for agent in page.agents] == [f"a{n}" for n in range(5)]
+    rest = desk.run(agents.page(1000, page.next_cursor))
+    assert ([agent.agent_id for agent in rest.agents], rest.next_cursor) == (["a5", "a6"], None)
+    assert len(desk.run(agents.discover(AgentQuery()))) == 5

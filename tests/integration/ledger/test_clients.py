@@ -9,6 +9,7 @@ import redis
 from aitbc.errors import LedgerAway
 from aitbc.ledger import connection, redis_state, tasks
 from aitbc.ledger.client import Ledger
+from aitbc.ledger.events import Stream
 from aitbc.settings import Settings
 from tests.harness.processes import free_port
 from tests.integration.ledger.desk import new_task
@@ -32,7 +33,7 @@ def test_a_redis_that_is_down_is_told_within_seconds(nowhere, call):
         {
             "run": lambda: nowhere.run(tasks.stats()),
             "ping": nowhere.ping,
-            "follow": lambda: nowhere.follow("0-0", 0.1),
+            "follow": lambda: Stream(nowhere).follow("0-0", 0.1),
             "look": lambda: redis_state.look(nowhere),
         }[call]()
     assert time.monotonic() - began < 3

@@ -12,6 +12,7 @@ from aitbc.ledger import connection, leases, pipeline, tasks, workers
 from aitbc.ledger.client import Ledger
 from aitbc.ledger.keys import CANCEL_CHANNEL
 from aitbc.ledger.pipeline import Pipeline
+from aitbc.ledger.step import Step, text
 from aitbc.settings import Settings
 from tests.harness.processes import free_port, redis_binary, wait_for
 from tests.integration.ledger.desk import Desk, new_task
@@ -50,7 +51,7 @@ def test_refusals_and_errors_reach_their_caller(own_redis):
         found = await asyncio.gather(
             pipe.run(tasks.read("nobody")),
             pipe.run(tasks.read("t")),
-            pipe._call("GET"),
+            pipe.run(Step("read_task", (), text)),
             pipe.run(tasks.stats()),
             return_exceptions=True,
         )

@@ -3,8 +3,9 @@
 import pytest
 
 from aitbc.errors import AitbcError
-from aitbc.ledger import agents, leases, queues, sweep, tasks, workers
+from aitbc.ledger import access, agents, leases, queues, sweep, tasks, workers
 from aitbc.ledger.tasks import TaskFilter
+from aitbc.model.access import ApiKey, Scope, key_digest
 from aitbc.model.agent import AgentQuery, AgentStatus
 from aitbc.model.lease import token_hash
 from aitbc.model.priority import Priority
@@ -13,6 +14,8 @@ from tests.integration.ledger.desk import COUNTED, DONE, FINAL, FORBIDDEN, LEFT,
 from tests.properties.repeats import same_answer
 
 TOKEN, SPARE = token_hash("token"), token_hash("spare")
+
+KEY = ApiKey("0", "key", frozenset({Scope.READ}), 1, 0, key_digest("text"))
 
 STEPS = {
     "submit": tasks.submit(new_task("new", idempotency_key="k")),
@@ -45,6 +48,12 @@ STEPS = {
     "alive": workers.alive("w1"),
     "leave": workers.leave("w2"),
     "count": workers.count(),
+    "create key": access.create_key(KEY, "me"),
+    "revoke key": access.revoke_key(KEY, "me"),
+    "read key": access.read_key("0"),
+    "list keys": access.list_keys(),
+    "owner": access.owner_of("task", "begun"),
+    "read audit": access.read_audit("keys", 10),
     **{f"sweep {step.script}": step for step in sweep.steps()},
     **{
         f"finish {name}": leases.finish("begun:1", TOKEN, outcome, worker="w1", spare_hash=SPARE)

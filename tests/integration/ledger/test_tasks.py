@@ -4,6 +4,7 @@ import pytest
 
 from aitbc.errors import Conflict, Full, Invalid, NotFound
 from aitbc.ledger import tasks
+from aitbc.ledger.events import Stream
 from aitbc.ledger.scripts import FIXED
 from aitbc.ledger.step import micros
 from aitbc.ledger.tasks import TaskFilter
@@ -178,12 +179,12 @@ def test_errors_and_deadlines_are_shown(sound):
 
 def test_the_stream_of_ends(sound):
     sound.agent("a")
-    start, none = sound.ledger.follow("$", 0.01)
-    assert (start, none) == ("0-0", [])
-    assert sound.ledger.follow(start, 0.01) == (start, [])
+    stream = Stream(sound.ledger)
+    start = stream.newest()
+    assert (start, stream.follow(start, 0.01)) == ("0-0", [])
     sound.started("t").ends(DONE)
     sound.task("c")
     sound.run(tasks.cancel("c"))
-    end, found = sound.ledger.follow(start, 0.01)
-    assert found == [("t", "completed"), ("c", "cancelled")]
-    assert sound.ledger.follow("$", 0.01) == (end, [])
+    found = stream.follow(start, 0.01)
+    assert [(event.task_id, event.word) for event in found] == [("t", "completed"), ("c", "cancelled")]
+    assert stream.newest() == found[-1].event_id

@@ -116,6 +116,27 @@ def test_an_urgent_task_is_not_held_up_by_a_hung_agent(cluster: Cluster, agents:
     assert time.monotonic() - began < 0.5
 
 
+def test_grants_of_a_saturated_agent_do_not_delay_an_urgent_task_for_an_idle_one(cluster: Cluster, agents: Agents) -> None:
+    """Each answer of the busy agent grants its slot again, which the worker runs at once: it must look at its jobs all the same."""
+    api, _ = cluster.api(), cluster.worker()
+    busy, idle = agents.start("busy"), agents.start("idle")
+    api.register("busy", busy.url, max_concurrency=8, capabilities=["slow"])
+    api.register("idle", idle.url, capabilities=["fast"])
+    low = [{"task_data": {}, "priority": "low", "requirements": {"capabilities": ["slow"]}} for _ in range(1000)]
+    for _ in range(3):
+        api.ok("POST", "/tasks/submit/batch", {"tasks": low})
+    wait_for(lambda: len(busy.received) > 100, 20, "the busy agent's first hundred")
+    overtaken = []
+    for _ in range(5):
+        before = len(busy.received)
+        assert api.task(api.submit(priority="urgent", requirements={"capabilities": ["fast"]}), wait=5)["state"] == "completed"
+        overtaken.append(len(busy.received) - before)
+    assert api.ok("GET", "/tasks/queues")["queue_sizes"]["low"] > 0  # it was saturated to the end
+    assert max(overtaken) < 500, overtaken  # a fraction of a second's work, not the rest of its queue
+    wait_for(lambda: len(busy.received) == 3000, 30, "all low tasks")
+    cluster.healthy()
+
+
 def test_agents_that_refuse_while_heartbeating_make_no_dead_letters(cluster: Cluster, agents: Agents) -> None:
     api, _ = cluster.api(), cluster.worker()
     ten = [agents.start(f"a{i}", delay=0.01) for i in range(10)]

@@ -44,11 +44,11 @@ def test_a_stopping_worker_lets_its_calls_end(cluster: Cluster, agents: Agents) 
 def test_calls_that_outlast_the_shutdown_end_as_worker_stopped_and_run_elsewhere(cluster: Cluster, agents: Agents) -> None:
     api, worker = cluster.api(), cluster.worker("first", AITBC_SHUTDOWN_TIMEOUT="1")
     agent, (task_id,) = busy(api, agents, "a", 1, delay=60)
-    began = time.monotonic()
     agent.delay = 0
     cluster.worker("second")
+    began = time.monotonic()
     assert worker.stop() == 0
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 8
     task = api.task(task_id, wait=10)
     assert task["state"] == "completed"
     assert [a["outcome"] for a in task["attempts"]] == ["stopped", "completed"]

@@ -1,5 +1,7 @@
-"""A failover by Redis Sentinel with jobs in flight: the worker lives and goes on with the new master."""
+"""A failover by Redis Sentinel with jobs in flight: the worker lives and goes on with the new master. A sentinel that is silent is left."""
 
+import asyncio
+import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -7,7 +9,12 @@ from contextlib import suppress
 import pytest
 import redis
 from engine_parts import Client, Worker, until
+from kombu import Connection
 
+from aitbc.ledger import agents
+from aitbc.ledger.client import Ledger
+from aitbc.ledger.pipeline import Pipeline
+from aitbc.settings import Settings
 from aitbc.worker.broker import broker_of
 from tests.harness.processes import free_port
 
@@ -79,3 +86,43 @@ def test_failover(fleet, tmp_path):
     finally:
         client.close()
         worker.close()
+
+
+def ask_blocking(url):
+    ledger = Ledger(Settings(redis_url=url))
+    try:
+        assert ledger.run(agents.page(1)).agents == []
+    finally:
+        ledger.close()
+
+
+def ask_pipelining(url):
+    async def work():
+        pipe = Pipeline(Settings(redis_url=url))
+        pipe.start()
+        try:
+            assert (await pipe.run(agents.page(1))).agents == []
+        finally:
+            await pipe.close()
+
+    asyncio.run(work())
+
+
+def ask_broker(url):
+    broker, options = broker_of(url)
+    with Connection(broker, transport="aitbc.worker.transport:SentinelTransport", transport_options=options) as connection:
+        connection.connect()
+
+
+@pytest.mark.parametrize("ask", [ask_blocking, ask_pipelining, ask_broker])
+def test_a_sentinel_that_is_silent_costs_a_second(own_server, tmp_path, ask):
+    """As one that is cut off: it accepts, or not even that, and never answers. The next in the list is asked once for that."""
+    fleet = Fleet(own_server, tmp_path)
+    try:
+        until(lambda: fleet.seer.sentinel_master("main")["ip"], 15)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            began = time.monotonic()
+            ask(fleet.url.replace("//", f"//127.0.0.1:{silent.getsockname()[1]},"))
+            assert 1 <= time.monotonic() - began < 4
+    finally:
+        fleet.close()

@@ -13,8 +13,9 @@ from aitbc.cli import main
 from aitbc.cli.base import Noun, Root, exit_code, url, wants_json
 from aitbc.client import ApiError, Unreachable, WaitTimedOut
 from aitbc.errors import AitbcError, BadRequest, Invalid, LedgerAway, Misconfigured, NotFound
+from aitbc.web.schemas.tasks import TaskPageQuery
 
-COMMANDS = ["up", "api", "worker", "flower", "agent", "agents", "tasks", "queues", "doctor"]
+COMMANDS = ["up", "api", "worker", "flower", "agent", "agents", "tasks", "queues", "keys", "doctor"]
 
 
 def run(*args, **kwargs):
@@ -26,6 +27,14 @@ def test_help_lists_the_commands_in_order():
     assert result.exit_code == 0
     found = [line.split()[0] for line in result.stdout.partition("Commands:")[2].splitlines() if line.strip()]
     assert found == COMMANDS
+
+
+def test_a_page_of_tasks_is_as_large_as_the_api_allows():
+    """More would be refused by the API, after a round trip."""
+    most = next(part.le for part in TaskPageQuery.model_fields["limit"].metadata if hasattr(part, "le"))
+    result = run("tasks", "list", "--limit", str(most + 1))
+    assert (result.exit_code, f"1<=x<={most}" in result.stderr) == (2, True)
+    assert run("--url", "http://127.0.0.1:1", "tasks", "list", "--limit", str(most)).exit_code == 69  # nobody answers there
 
 
 def _verbs(command, path=()):

@@ -69,6 +69,11 @@ def test_what_cannot_be_read_is_retried_only_when_idempotent(
     assert "\r" not in outcome.message
 
 
+def test_a_refusal_does_not_say_where() -> None:
+    outcome = failed(AddressRefused("neither public", "db.corp.internal"), sent=False, idempotent=False)
+    assert outcome.message == "the agent's address: neither public"
+
+
 def test_the_cause_is_shown() -> None:
     exc = ConnectionResetError("Server disconnected")
     exc.__cause__ = TimeoutError(110, "Connection timed out")

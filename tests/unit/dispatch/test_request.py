@@ -5,7 +5,8 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from aitbc.dispatch.request import BUILDERS, Terms, build, execute_url, rfc3339
+from aitbc.dispatch.adapters import ADAPTERS, adapter_of
+from aitbc.dispatch.request import Terms, build_http, execute_url, rfc3339
 from aitbc.dispatch.signing import sign
 from aitbc.errors import AddressRefused, Invalid
 from aitbc.model.agent import ENDPOINT_KINDS
@@ -31,7 +32,7 @@ TERMS = Terms(token="tok", secret="", callback_base="http://api:9001", now=1_799
 
 
 def test_body() -> None:
-    body = build(ATTEMPT, TERMS).body
+    body = build_http(ATTEMPT, TERMS).body
     assert b'"task_data":{"n": 123456789012345678901234567890, "e": []}' in body
     assert list(orjson.loads(body)) == ["lease_id", "task_id", "attempt", "priority", "task_data", "requirements", "deadline", "callback"]
     assert orjson.loads(body) | {"task_data": 0} == {
@@ -52,11 +53,11 @@ def test_body() -> None:
 
 
 def test_no_requirements_are_null() -> None:
-    assert orjson.loads(build(replace(ATTEMPT, requirements=b"", task_data=b""), TERMS).body)["requirements"] is None
+    assert orjson.loads(build_http(replace(ATTEMPT, requirements=b"", task_data=b""), TERMS).body)["requirements"] is None
 
 
 def test_headers() -> None:
-    assert build(replace(ATTEMPT, retries=3), TERMS).headers == {
+    assert build_http(replace(ATTEMPT, retries=3), TERMS).headers == {
         "Content-Type": "application/json",
         "Accept": "application/json",
         "Accept-Encoding": "gzip, deflate",
@@ -71,17 +72,17 @@ def test_headers() -> None:
 
 
 def test_signed() -> None:
-    request = build(ATTEMPT, replace(TERMS, secret="s"))
+    request = build_http(ATTEMPT, replace(TERMS, secret="s"))
     assert request.headers["webhook-signature"] == sign("s", "task.1", 1_799_999_900, request.body)
 
 
 def test_a_secret_that_cannot_sign() -> None:
     with pytest.raises(Invalid):
-        build(ATTEMPT, replace(TERMS, secret="whsec_?"))
+        build_http(ATTEMPT, replace(TERMS, secret="whsec_?"))
 
 
 def test_the_head() -> None:
-    request = build(replace(ATTEMPT, url="http://agent.:9002/run?x=1"), TERMS)
+    request = build_http(replace(ATTEMPT, url="http://agent.:9002/run?x=1"), TERMS)
     start, *lines = request.head().decode().split("\r\n")
     assert start == "POST /run?x=1 HTTP/1.1"
     assert lines[0] == "Host: agent:9002"
@@ -99,7 +100,7 @@ def test_the_head() -> None:
     ],
 )
 def test_the_host(endpoint: str, host: str, origin: tuple[bool, str, int]) -> None:
-    request = build(replace(ATTEMPT, url=endpoint), TERMS)
+    request = build_http(replace(ATTEMPT, url=endpoint), TERMS)
     assert f"\r\nHost: {host}\r\n".encode() in request.head()
     assert request.origin == origin
 
@@ -107,7 +108,7 @@ def test_the_host(endpoint: str, host: str, origin: tuple[bool, str, int]) -> No
 @pytest.mark.parametrize("lease_id", ["a\r\nX: y:1", "a\rb:1", "a\nb:1"])
 def test_no_header_brings_another_one_with_it(lease_id: str) -> None:
     with pytest.raises(ValueError, match="line break"):
-        build(replace(ATTEMPT, lease_id=lease_id), TERMS).head()
+        build_http(replace(ATTEMPT, lease_id=lease_id), TERMS).head()
 
 
 @pytest.mark.parametrize(
@@ -126,12 +127,12 @@ def test_execute_url(endpoint: str, url: str) -> None:
 
 
 def test_unknown_kinds_are_refused() -> None:
-    with pytest.raises(AddressRefused, match="'gopher' cannot be called; known are: http"):
-        build(replace(ATTEMPT, kind="gopher"), TERMS)
+    with pytest.raises(AddressRefused, match="'gopher' cannot be called; known are: http, a2a, openai, ollama"):
+        adapter_of("gopher")
 
 
-def test_every_kind_of_the_vocabulary_has_a_builder() -> None:
-    assert tuple(BUILDERS) == ENDPOINT_KINDS
+def test_every_kind_of_the_vocabulary_has_an_adapter() -> None:
+    assert tuple(ADAPTERS) == ENDPOINT_KINDS
 
 
 def test_rfc3339() -> None:

@@ -45,7 +45,7 @@ def test_a_submit():
     task = NewTask("t", "{}", Priority.HIGH, Requirements(), "d", run_timeout=1.5, delay=2, idempotent=True)
     sent = tasks.submit(task)
     assert sent.script == "submit"
-    assert sent.args == ("t", "d", 2, "any", "", 0, "{}", "{}", 3, 1500000, 0, 2000000, 0, "", "1", "", "")
+    assert sent.args == ("t", "d", 2, "any", "", 0, "{}", "{}", 3, 1500000, 0, 2000000, 0, "", "1", "", "", "", "", "", "", "")
     assert sent.parse([[b"created", b"t", 1000000, 1]]) == tasks.Submitted(
         "t", "1970-01-01T00:00:01.000000+00:00", created=True, publish=True
     )
@@ -90,18 +90,18 @@ def test_discover_asks_the_index():
 
 
 def test_agent_cursors():
-    assert agents.page(5).args == (5, "")
-    assert agents.page(5, "a:x").args == (5, "x")
-    assert agents.page(5).parse([]).next_cursor is None
+    assert agents.page(5).args == (5, "", "")
+    assert agents.page(5, "a:x").args == (5, "x", "")
+    assert agents.page(5).parse([0]).next_cursor is None
     with pytest.raises(Invalid):
         agents.page(5, "x")
 
 
 def test_task_cursors():
-    assert tasks.page(TaskFilter(), 5).args == ("all", "", "", 5, "+inf", "")
+    assert tasks.page(TaskFilter(), 5).args == ("all", "", "", 5, "+inf", "", "")
     cursor = base64.urlsafe_b64encode(b"17.5 t1").decode()
     where = TaskFilter(TaskState.FAILED, Priority.LOW, "a")
-    assert tasks.page(where, 5, cursor).args == ("failed", 4, "a", 5, "17.5", "t1")
+    assert tasks.page(where, 5, cursor).args == ("failed", 4, "a", 5, "17.5", "t1", "")
     for wrong in ("", "!", "x", base64.urlsafe_b64encode(b"x y").decode(), "é", base64.urlsafe_b64encode(b"\xff").decode()):
         with pytest.raises(Invalid):
             tasks.page(TaskFilter(), 5, wrong)
@@ -135,7 +135,7 @@ def test_a_renewal():
 def test_other_steps():
     assert queues.pause(Priority.LOW).args == (4, 1)
     assert queues.clear(Priority.URGENT).parse([2, 99, 1]) == (2, 99, True)
-    assert workers.alive("w", first=True).args == ("w", "1", "1")
+    assert workers.alive("w", first=True).args == ("w", "1", "1", "")
     assert [one.script for one in sweep.steps()] == ["sweep_clock", "sweep_agents", "sweep_leases", "sweep_tasks", "sweep_match"]
     assert sweep.turn("w").args == ("w", 900)
 
@@ -180,4 +180,4 @@ def test_keys():
 
 def test_strategies():
     assert DEFAULT in STRATEGIES
-    assert all(strategy.load and strategy.meaning for strategy in STRATEGIES.values())
+    assert all(strategy.meaning and bool(strategy.load) != bool(strategy.score) for strategy in STRATEGIES.values())

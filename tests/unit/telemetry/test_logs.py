@@ -49,6 +49,20 @@ def test_the_request_id_is_on_every_line_until_unbound(lines):
     assert [line.get("request_id") for line in lines()] == ["r1", None]
 
 
+def test_secrets_inside_a_text_or_a_traceback_are_redacted(lines):
+    exc = OSError("redis://:hush-1@h:6379/1 and amqp://user:hush-2@h refused Bearer hush-3.of_a-token")
+    logging.getLogger("aitbc.x").error("call to https://u:hush-4@h/p?q failed: %s", exc, exc_info=exc)
+    (line,) = lines()
+    assert "hush" not in json.dumps(line)
+    assert line["event"].startswith(f"call to https://u:{logs.REDACTED}@h/p?q failed: redis://:{logs.REDACTED}@h:6379/1 and amqp://user:")
+    assert f"Bearer {logs.REDACTED}" in line["exception"]
+
+
+def test_urls_without_a_password_stay(lines):
+    logging.getLogger("aitbc.x").info("http://127.0.0.1:9001/a@b and a bearer of news: redis://h:6379/1")
+    assert lines()[0]["event"] == "http://127.0.0.1:9001/a@b and a bearer of news: redis://h:6379/1"
+
+
 def test_secrets_are_redacted_by_name_at_any_level(lines):
     extra = {"Authorization": "Bearer x", "body": {"agent": [{"api_key": "k", "callback_token": "t", "ok": 1}]}, "secret": ""}
     logging.getLogger("aitbc.x").info("in", extra=extra)

@@ -44,8 +44,8 @@ def test_a_refusal_is_sent_and_a_client_that_is_gone_is_no_trouble(caplog):
 
 def test_a_new_process_refuses_in_our_shape_and_lets_go_when_it_stops():
     closed = []
-    held = SimpleNamespace(close=lambda: closed.append(True))
-    wsgi = SimpleNamespace(extensions={"aitbc": SimpleNamespace(held=held)})
+    feed = SimpleNamespace(close=lambda: closed.append(True))
+    wsgi = SimpleNamespace(extensions={"aitbc": SimpleNamespace(feed=feed)})
     worker = SimpleNamespace(alive=True, wsgi=wsgi, handle_error=None)
     gunicorn_conf.post_fork(None, worker)
     assert worker.handle_error is gunicorn_errors.handle
@@ -60,7 +60,7 @@ def test_a_new_process_refuses_in_our_shape_and_lets_go_when_it_stops():
 
 def test_gunicorns_own_lines_go_where_all_others_go(monkeypatch):
     configured = []
-    monkeypatch.setattr(gunicorn_conf.logs, "configure", configured.append)
+    monkeypatch.setattr(gunicorn_conf.logs, "configure", lambda level, json: configured.append(level))  # noqa: ARG005
     own = logging.getLogger("gunicorn.error")
     own.addHandler(logging.NullHandler())
     gunicorn_conf.on_starting(None)

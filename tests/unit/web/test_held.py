@@ -7,8 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from aitbc.errors import LedgerAway
+from aitbc.ledger.events import Event
 from aitbc.model.task import TaskState
+from aitbc.web import feed as feed_module
 from aitbc.web import held as module
+from aitbc.web.feed import Feed
 from aitbc.web.held import Held
 
 
@@ -19,15 +22,22 @@ class Stream:
         self.state, self.ends, self.away, self.reads = TaskState.QUEUED, [], False, 0
         self.more = threading.Event()
 
+    def newest(self):
+        if self.away:
+            raise LedgerAway("away")
+        return f"{len(self.ends)}-0"
+
+    def holds(self, _last_id):
+        return True
+
     def follow(self, last_id, block_seconds):
         if self.away:
             raise LedgerAway("away")
-        if last_id == "$":
-            return str(len(self.ends)), []
-        if len(self.ends) == int(last_id):
+        at = int(last_id.partition("-")[0])
+        if len(self.ends) == at:
             self.more.wait(block_seconds)
             self.more.clear()
-        return str(len(self.ends)), [(task_id, "completed") for task_id in self.ends[int(last_id) :]]
+        return [Event(f"{n}-0", task_id, "completed") for n, task_id in enumerate(self.ends[at:], at + 1)]
 
     def read(self):
         self.reads += 1
@@ -41,18 +51,19 @@ class Stream:
 
 @pytest.fixture
 def stream(monkeypatch):
+    monkeypatch.setattr(feed_module, "BLOCK_SECONDS", 0.05)
     monkeypatch.setattr(module, "BLOCK_SECONDS", 0.05)
     return Stream()
 
 
 def waited(held, stream, seconds=5.0, task_id="t"):
     began = time.monotonic()
-    task, was_held = held.wait(task_id, seconds, stream.read)
+    task, was_held = held.wait(task_id, seconds, stream.read, "")
     return task.state, was_held, time.monotonic() - began
 
 
 def test_an_end_wakes_its_waiters(stream):
-    held = Held(stream, 10)
+    held = Held(Feed(stream, 10))
     threading.Timer(0.15, stream.end).start()
     state, was_held, spent = waited(held, stream)
     assert (state, was_held) == (TaskState.COMPLETED, True)
@@ -61,7 +72,7 @@ def test_an_end_wakes_its_waiters(stream):
 
 
 def test_the_end_of_another_task_wakes_nobody(stream):
-    held = Held(stream, 10)
+    held = Held(Feed(stream, 10))
     threading.Timer(0.05, lambda: (stream.ends.append("other"), stream.more.set())).start()
     assert waited(held, stream, 0.3)[0] is TaskState.QUEUED
     assert stream.reads == 2
@@ -69,11 +80,11 @@ def test_the_end_of_another_task_wakes_nobody(stream):
 
 def test_an_end_before_the_reader_stood_is_seen(stream):
     stream.end()
-    assert waited(Held(stream, 10), stream)[2] < 1
+    assert waited(Held(Feed(stream, 10)), stream)[2] < 1
 
 
 def test_beyond_the_limit_nobody_waits(stream):
-    held = Held(stream, 1)
+    held = Held(Feed(stream, 1))
     first = threading.Thread(target=waited, args=(held, stream, 0.4))
     first.start()
     time.sleep(0.1)
@@ -86,14 +97,14 @@ def test_beyond_the_limit_nobody_waits(stream):
 
 def test_a_missed_event_is_made_good(stream, monkeypatch):
     monkeypatch.setattr(module, "RECHECK_SECONDS", 0.1)
-    held = Held(stream, 10)
+    held = Held(Feed(stream, 10))
     threading.Timer(0.1, lambda: setattr(stream, "state", TaskState.FAILED)).start()
     assert waited(held, stream)[2] < 1
 
 
 def test_an_outage_of_the_stream_is_survived(stream, caplog):
     stream.away = True
-    held = Held(stream, 10)
+    held = Held(Feed(stream, 10))
     threading.Timer(0.2, lambda: setattr(stream, "away", False)).start()
     threading.Timer(0.4, stream.end).start()
     assert waited(held, stream)[0] is TaskState.COMPLETED
@@ -102,21 +113,21 @@ def test_an_outage_of_the_stream_is_survived(stream, caplog):
 
 
 def test_the_reader_ends_with_its_last_waiter(stream):
-    held = Held(stream, 10)
+    held, before = Held(Feed(stream, 10)), set(threading.enumerate())
     for _ in range(2):
         waited(held, stream, 0.01)
         time.sleep(0.3)
-        assert not [thread for thread in threading.enumerate() if thread.name == "held"]
+        assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "feed"]
 
 
 def test_closing_answers_all(stream):
-    held = Held(stream, 10)
+    held = Held(Feed(stream, 10))
     results = []
     waiters = [threading.Thread(target=lambda: results.append(waited(held, stream))) for _ in range(3)]
     for waiter in waiters:
         waiter.start()
     time.sleep(0.2)
-    held.close()
+    held._feed.close()
     for waiter in waiters:
         waiter.join(timeout=2)
     assert [(state, was_held) for state, was_held, _ in results] == [(TaskState.QUEUED, False)] * 3

@@ -30,8 +30,10 @@ def test_a_wide_body_is_not_a_deep_one():
     assert len(requests.read_object(b'{"a":[' + b"{}," * 500 + b"{}]}")["a"]) == 501
 
 
-def test_the_last_of_equal_keys_wins():
-    assert requests.read_object(b'{"a":1,"a":2}') == {"a": 2}
+@pytest.mark.parametrize("raw", [b'{"a":1,"a":2}', b'{"b":[{"a":1,"c":2,"a":1}]}'])
+def test_equal_keys_are_refused(raw):
+    with pytest.raises(BadRequest, match="the name 'a' twice in one object"):
+        requests.read_object(raw)
 
 
 def test_large_integers_keep_their_digits():

@@ -22,6 +22,7 @@ def stats(**more):
         "queue_sizes": {},
         "weights": {},
         "paused": [],
+        "callbacks": {},
     }
     return TaskStats(**{**known, **more})
 
