@@ -28,7 +28,8 @@ up: install  ## Everything on this machine, with three demo agents and a task th
 test: install  ## All tests (what needs a system package is installed by the tests' own script)
 	bash tests/install-system-packages
 	$(TEST_ENV) $(BIN)/coverage erase
-	$(TEST_ENV) $(BIN)/coverage run -m pytest -n 4 --dist loadfile
+	$(TEST_ENV) $(BIN)/coverage run -m pytest -n 4 --dist loadfile --ignore tests/faults
+	$(TEST_ENV) $(BIN)/coverage run -m pytest -n 2 --dist loadfile tests/faults
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
