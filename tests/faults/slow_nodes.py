@@ -2,11 +2,12 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.harness.brokers import Fleet
-from tests.harness.nodes import CutOff, Node, in_words, nodes
+from tests.harness.nodes import CutOff, Node, Nodes, in_words, nodes
 from tests.harness.processes import wait_for
 
 
@@ -22,7 +23,16 @@ def test_a_node_is_cut_off_for_60_s(tmp_path: Path, capsys: pytest.CaptureFixtur
             print("\n" + cut.told(tasks))
         assert max(cut.resumed.values()) < 5
         assert cut.slowest(tasks) < 30
-        assert world.declared_dead() == {"n1": 1} | {node.name: 0 for node in world.nodes[1:]}
+        assert_only_the_first_was_given_up(world, tasks)
+
+
+def assert_only_the_first_was_given_up(world: Nodes, tasks: dict[str, Any]) -> None:
+    """Calls of the first node's worker were given up, no others': it is told so, unless a task of its own has it watched again before."""
+    lost = {attempt["error"] for task in tasks.values() for attempt in task["attempts"] if attempt["outcome"] == "lost"}
+    dead = world.declared_dead()
+    assert lost == {"worker_lost"}
+    assert dead.pop("n1") <= 1
+    assert set(dead.values()) == {0}
 
 
 def test_redis_is_cut_off_for_60_s(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,19 +51,20 @@ def test_redis_is_cut_off_for_60_s(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("replicas", ["1", "0"])
-def test_the_master_of_sentinel_is_cut_off_with_a_node_for_30_s(tmp_path: Path, replicas: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_master_of_sentinel_is_cut_off_with_a_node_for_40_s(tmp_path: Path, replicas: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each of three hosts has a Redis, a sentinel and a node; the others go on with another master, the cut node with its own.
 
     With AITBC_LEDGER_REPLICAS=1 nothing is lost: the cut node accepts nothing, since no replica has it. Without, what it accepted is
     lost when its Redis becomes a replica: not a promise but its limit. Whatever survived keeps every law.
+    The cut is longer than the others need to go on (15 s at most here) and then to miss the cut worker (20 s).
     """
-    name = f"Sentinel, cut: the master and a node for 30 s, LEDGER_REPLICAS={replicas}"
+    name = f"Sentinel, cut: the master and a node for 40 s, LEDGER_REPLICAS={replicas}"
     with nodes(name, tmp_path, 3, beside_redis=True, AITBC_LEDGER_REPLICAS=replicas) as world:
         cut_off, *others = world.nodes
         fleet = Fleet(world.cluster, [node.host for node in others])
         try:
             world.start(heartbeat_timeout=10)
-            cut = CutOff(world, cut_off.host, 30)
+            cut = CutOff(world, cut_off.host, 40)
             times, alone = cut_with_the_master(cut, fleet, others)
             api, accepted, answers = others[0].api, list(world.accepted), cut.loads[cut_off.name].answers
             lost = [task_id for task_id in accepted if api.call("GET", f"/tasks/{task_id}")[0] == 404]
@@ -64,14 +75,15 @@ def test_the_master_of_sentinel_is_cut_off_with_a_node_for_30_s(tmp_path: Path, 
             if replicas == "1":
                 assert (lost, alone) == ([], 0)
                 assert answers[503] > 0
-                world.settle(api, faults=2)  # each side takes the other's workers for dead
+                tasks = world.settle(api, faults=2)  # each side takes the other's workers for dead
             else:
                 assert len(lost) >= alone > 0
-                assert {task["state"] for task in api.ended(world.accepted, 60).values()} == {"completed"}
+                tasks = api.ended(world.accepted, 60)
+                assert {task["state"] for task in tasks.values()} == {"completed"}
                 world.cluster.healthy()
             assert max(seconds for what, seconds in times.items() if "after the cut" in what) < 15
             assert max(cut.resumed.values()) < 5
-            assert world.declared_dead() == {"n1": 1, "n2": 0, "n3": 0}
+            assert_only_the_first_was_given_up(world, tasks)
             wait_for(lambda: set(world.statuses().values()) == {"active"}, 10, "the cut agent's heartbeat")
         finally:
             fleet.close()
@@ -109,6 +121,6 @@ def test_a_node_is_cut_off_from_sentinel_for_15_s(tmp_path: Path, capsys: pytest
             with capsys.disabled():
                 print("\n" + cut.told(tasks))
             assert max(cut.resumed.values()) < 5
-            assert world.declared_dead() == {"n1": 1, "n2": 0}
+            assert_only_the_first_was_given_up(world, tasks)
         finally:
             fleet.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.agents import hang, succeed
+from tests.harness.agents import hang, unevenly
 from tests.harness.nodes import CutOff, Node, Nodes, nodes
 from tests.harness.processes import wait_for
 
@@ -65,7 +65,7 @@ def test_a_strategy_set_on_one_node_is_used_on_the_other(world: Nodes) -> None:
             b.api.ok("POST", f"/tasks/{task_id}/cancel")
         wait_for(lambda: a.agent.working == b.agent.working == 0, 10, "the calls to be closed")
     finally:
-        a.agent.answer = b.agent.answer = succeed
+        a.agent.answer = b.agent.answer = unevenly
     world.settle(a.api, faults=0, states=("cancelled",))
 
 
@@ -114,7 +114,7 @@ def test_a_cancel_on_one_node_closes_the_call_of_the_other(world: Nodes) -> None
         for other in world.accepted:
             api.ok("POST", f"/tasks/{other}/cancel")
         wait_for(lambda agent=agent: not agent.working, 5, "all calls to be closed")  # type: ignore[misc]
-        agent.answer = succeed
+        agent.answer = unevenly
     world.settle(world.nodes[0].api, faults=0, states=("cancelled",))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import socket
 import threading
 from collections import Counter
@@ -18,7 +19,17 @@ Answer = Callable[["HttpAgent", web.Request, Any], Awaitable[web.StreamResponse]
 async def succeed(agent: "HttpAgent", _: web.Request, body: Any) -> web.StreamResponse:
     """After the agent's delay: 200 with the task's id."""
     await asyncio.sleep(agent.delay)
+    return _done(agent, body)
+
+
+def _done(agent: "HttpAgent", body: Any) -> web.StreamResponse:
     return web.json_response({"done": body["task_id"], "by": agent.name})
+
+
+async def unevenly(agent: "HttpAgent", request: web.Request, body: Any) -> web.StreamResponse:
+    """As `succeed`, after 0.5 to 1.5 times the delay: with equal times workers and agents turn in lockstep, in the same pairs."""
+    await asyncio.sleep(agent.delay * random.uniform(0.5, 1.5))
+    return _done(agent, body)
 
 
 async def hang(_: "HttpAgent", __: web.Request, ___: Any) -> web.StreamResponse:

@@ -1,5 +1,6 @@
 """A client that goes on submitting whatever happens, and knows what it was promised."""
 
+import random
 import threading
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from tests.harness.cluster import Api
 class Load(threading.Thread):
     """Submits until told to stop; `accepted`: ids answered 200. A refused or broken submit is repeated under the same id.
 
+    `pause`: seconds between them, at random 0.5 to 1.5 times as long: clients in lockstep may always meet the same worker and agent.
     `patience`: seconds that an answer is waited for.
     """
 
@@ -38,7 +40,7 @@ class Load(threading.Thread):
                 self.n += 1
             else:
                 time.sleep(0.05)
-            time.sleep(self.pause)
+            time.sleep(self.pause * random.uniform(0.5, 1.5))
 
     def end(self) -> list[str]:
         self.halt.set()

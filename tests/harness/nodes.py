@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aitbc.agent.presence import Presence
-from tests.harness.agents import HttpAgent
+from tests.harness.agents import HttpAgent, unevenly
 from tests.harness.cluster import Api
 from tests.harness.load import Load
 from tests.harness.matrix import Row
@@ -48,7 +48,7 @@ class Node:
     def start_agent(self, **fields: Any) -> None:
         """Its heartbeats are the library's; it serves and calls from this host. Returns when it is registered."""
         about = {"agent_type": "worker", "capabilities": [self.name], "max_concurrency": 20, **fields}
-        self.agent = self.world.agents.start(self.name, delay=0.3, at=self.host)
+        self.agent = self.world.agents.start(self.name, unevenly, delay=0.3, at=self.host)
         about |= {"agent_id": self.name, "endpoints": {"http": self.agent.url}}
         self.presence = Presence(self.api.url, about, dict)
         self.host.run(self.presence.start)
