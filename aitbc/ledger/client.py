@@ -10,7 +10,7 @@ from aitbc.ledger import connection, scripts
 from aitbc.ledger.access import Note
 from aitbc.ledger.convoy import Convoy
 from aitbc.ledger.replicas import REFUSED, Fence
-from aitbc.ledger.step import Step
+from aitbc.ledger.step import Step, each_reply
 from aitbc.ledger.tasks import SUBMIT_FIELDS
 from aitbc.settings import Settings
 
@@ -99,7 +99,7 @@ class Ledger:
 
 def _own(step: Step[Any], reply: Any) -> Any:
     """The step's own reply. Raises what Redis answered as an error."""
-    own = reply[0] if step.wide and isinstance(reply, list) else reply
+    own = next(each_reply(reply)) if step.wide and isinstance(reply, list) else reply
     if isinstance(own, Exception):
         raise own
     return own

@@ -10,6 +10,8 @@ from aitbc.model.lease import Attempt, Grant, task_of
 from aitbc.model.outcome import Outcome, Verdict
 from aitbc.model.priority import PRIORITIES
 
+NEEDS = 14
+"""Fields of an attempt in a reply."""
 ENDED = (NotFound, Gone)
 """What renew raises when the lease is not current any more."""
 
@@ -109,19 +111,25 @@ def _refused(task_id: str, ended: Ended) -> Ended:
 
 
 def _begun(reply: list[Any]) -> Begun:
-    attempt = _attempt(reply[0])
-    return Begun(attempt, "" if attempt else text(reply[0]), grants(reply[1:]))
+    attempt, more = _answered(reply)
+    return Begun(attempt, text(reply[0]), more)
 
 
 def _ended(reply: list[Any]) -> Ended:
-    return Ended(text(reply[0]), _attempt(reply[1]) if len(reply) > 1 else None, grants(reply[2:]))
+    attempt, more = _answered(reply)
+    return Ended(text(reply[0]), attempt, more)
 
 
-def _attempt(fields: Any) -> Attempt | None:
-    """Read what `needs` of lifecycle.lua returns, in its order."""
-    if not isinstance(fields, list):
-        return None
-    lease_id, attempt, deadline, left, rank, data, requirements, retries, idempotent, agent_id, url, kind, secret, trace = fields
+def _answered(reply: list[Any]) -> tuple[Attempt | None, list[Grant]]:
+    """What follows the first word (`answered` in lifecycle.lua): what the POST needs or an empty text, and grants."""
+    if len(reply) > NEEDS and reply[1]:
+        return _attempt(reply[1 : NEEDS + 1]), grants(reply[NEEDS + 1 :])
+    return None, grants(reply[2:])
+
+
+def _attempt(needs: list[Any]) -> Attempt:
+    """Read what `needs` of grant.lua returns, in its order."""
+    lease_id, attempt, deadline, left, rank, data, requirements, retries, idempotent, agent_id, url, kind, secret, trace = needs
     return Attempt(
         lease_id=text(lease_id),
         attempt=int(attempt),

@@ -23,7 +23,7 @@ from aitbc.errors import Full, LedgerAway
 from aitbc.ledger import connection, scripts
 from aitbc.ledger.keys import CANCEL_CHANNEL
 from aitbc.ledger.replicas import Fence
-from aitbc.ledger.step import Step, text
+from aitbc.ledger.step import Step, each_reply, text
 from aitbc.settings import Settings
 
 T = TypeVar("T")
@@ -205,19 +205,19 @@ class Pipeline:
             if self._away:
                 self._away = False
                 log.warning("the ledger (Redis) answers again")
-            self._take(self._sent.popleft(), reply)
-            replies = reply if isinstance(reply, list) else (reply,)
+            calls = self._sent.popleft()
+            replies = _each(calls, reply)
+            self._take(calls, replies)
             if any(isinstance(one, Exception) and connection.is_demoted(one) for one in replies):
                 raise redis.ConnectionError("this Redis has become a replica")
 
-    def _take(self, calls: list[_Call] | _Mark, reply: Any) -> None:
+    def _take(self, calls: list[_Call] | _Mark, replies: list[Any]) -> None:
         if calls is _Mark.COPIES:
-            self._fence.enough(reply)  # too few: go on, counted
+            self._fence.enough(replies[0])  # too few: go on, counted
             for held in self._held:
                 self._answer(held.reply, held.value)
             self._held.clear()
         elif isinstance(calls, list):
-            replies = reply if calls[0].wide and isinstance(reply, list) else [reply] * len(calls)
             for call, own in zip(calls, replies, strict=True):
                 self._take_own(call, own)
 
@@ -236,6 +236,13 @@ class Pipeline:
             waiting.set_exception(reply)
         else:
             waiting.set_result(reply)
+
+
+def _each(calls: list[_Call] | _Mark, reply: Any) -> list[Any]:
+    """The reply to each of a script's calls."""
+    if isinstance(calls, list) and calls[0].wide and isinstance(reply, list):
+        return list(each_reply(reply))
+    return [reply] * (len(calls) if isinstance(calls, list) else 1)
 
 
 def _loads(calls: list[_Call]) -> list[list[_Call]]:

@@ -4,7 +4,7 @@ All logic of a transition is in its Lua, so there are no blocking and asynchrono
 is safe to repeat: a repeat returns the same answer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -24,13 +24,26 @@ MICRO = 1_000_000
 class Step(Generic[T]):
     """`script`: a file of lua/ without its ending; `parse` reads the reply and raises what a refusal means.
 
-    `wide`: its script takes many such steps at once, their arguments behind each other, and returns a list of replies.
+    `wide`: its script takes many such steps at once, their arguments behind each other, and returns all replies in one list (`each_reply`).
     """
 
     script: str
     args: tuple[Arg, ...]
     parse: Callable[[Any], T]
     wide: bool = False
+
+
+def each_reply(replies: Sequence[Any]) -> Iterator[Any]:
+    """The replies of a wide script: each a list behind its length, or an error."""
+    at = 0
+    while at < len(replies):
+        length = replies[at]
+        if isinstance(length, Exception):
+            yield length
+            length = 0
+        else:
+            yield replies[at + 1 : at + 1 + length]
+        at += 1 + length
 
 
 def text(value: bytes | str | int | None) -> str:

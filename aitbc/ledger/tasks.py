@@ -75,7 +75,7 @@ def submit(task: NewTask, job: Job | None = None) -> Step[Submitted]:
     """
 
     def parse(reply: list[Any]) -> Submitted:
-        done = _submitted(reply[0])
+        done = _submitted(reply)
         if isinstance(done, AitbcError):
             raise done
         return done
@@ -86,7 +86,7 @@ def submit(task: NewTask, job: Job | None = None) -> Step[Submitted]:
 def submit_many(tasks: Sequence[tuple[NewTask, Job | None]]) -> Step[list[Submitted | AitbcError]]:
     """At most SUBMITS at once, each as `submit` would alone, in this order: what it returns or raises."""
     args = [arg for task, job in tasks for arg in _submit_args(task, job)]
-    return Step("submit", tuple(args), lambda reply: [_submitted(one) for one in reply])
+    return Step("submit", tuple(args), lambda reply: [_submitted(reply[i : i + 4]) for i in range(0, len(reply), 4)])
 
 
 def _submit_args(task: NewTask, job: Job | None) -> tuple[Arg, ...]:

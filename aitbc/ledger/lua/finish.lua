@@ -1,7 +1,7 @@
 -- needs: order, agent, grant, lifecycle, feedback
 -- finish((lease, worker, token hash, verdict, result or message, error code, http status, agent says, pause µs, digest, spare token hash) ...)
 -- verdict: completed, final, counted, unstarted, stopped. `lease` may be a task id when only the token is known (callbacks).
--- Returns for each {state, needs of the first grant or '', grants…}; the same in a repeat; {different}; {gone}; {unknown}.
+-- Returns for each {state, needs of the first grant… or '', grants…}; the same in a repeat; {different}; {gone}; {unknown}.
 -- A lease that has ended changes nothing. The spare token begins the first grant in the same step.
 local function finish(id, worker, token, verdict, body, code, http, says, pause, digest, spare)
   if not id:find(':', 1, true) then id = by_token(id, token) end
@@ -19,9 +19,9 @@ local function finish(id, worker, token, verdict, body, code, http, says, pause,
     if same ~= digest then return {'different'} end
     local grants = {}
     for text in list:gmatch('%S+ %d+ %d+') do grants[#grants + 1] = text end
-    local first = spare ~= '' and grants[1] and try_begin(lease_in(grants[1]), worker, spare) or '' -- if it is still this call's
-    if first ~= '' then table.remove(grants, 1) end
-    return {word, first, unpack(grants)}
+    local first = spare ~= '' and grants[1] and try_begin(lease_in(grants[1]), worker, spare) -- if it is still this call's
+    if first then table.remove(grants, 1) end
+    return answered(word, first, grants)
   end
   if T.token ~= token then return {'unknown'} end
 
@@ -55,7 +55,7 @@ local function finish(id, worker, token, verdict, body, code, http, says, pause,
     if not running then drop_lease(t) end
   end
   if by and by.answer then table.remove(grants, 1) end
-  return {state, by and by.answer or '', unpack(grants)}
+  return answered(state, by and by.answer, grants)
 end
 
 return each(11, finish)

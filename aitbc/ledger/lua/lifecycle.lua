@@ -45,6 +45,13 @@ local function begin(id, by, t, a, A, T)
   return needs(id, t, a, A, T)
 end
 
+-- The reply of who may begin a lease: a word, what the POST needs or '', grants. One list (see `each`).
+local function answered(word, needed, grants)
+  local reply = needed and {word, unpack(needed)} or {word, ''}
+  for _, text in ipairs(grants) do reply[#reply + 1] = text end
+  return reply
+end
+
 -- What the POST needs; or nil and why: gone, begun, refused (by the agent's state), suspect; for the last two the lease too.
 local function try_begin(id, worker, token)
   local L = lease(id)

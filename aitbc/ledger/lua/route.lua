@@ -1,12 +1,15 @@
 -- needs: order, agent, grant, lifecycle
 -- route((task, worker, token hash) ...). Matches the task's signature until it has its slot or nothing fits (those behind it have jobs of their
 -- own); the worker begins its grant, or else the first one made, kept in the task so that a repeat finds it.
--- Returns for each {needs | why, grants of others…}; why: waiting, suspect, or the state that leaves nothing to do.
+-- Returns for each {'', needs…, grants of others…} or {why, '', grants…}; why: waiting, suspect, or the state that leaves nothing to do.
 local function route(t, worker, token)
   local T = get(TASK .. t, {'state', 'tried', 'grants', 'retries', 'attempt', 'run_timeout', 'since', 'stamp', 'lines', 'idempotent', 'crashes',
     'poisons', 'priority', 'watched', 'sig', 'lease', 'token', 'routed'})
   local before = T.state == 'running' and T.token == token and T.lease or T.routed and T.routed:match('^' .. token .. ' (.*)')
-  if before then return {(try_begin(before, worker, token)) or T.state} end
+  if before then
+    local answer = try_begin(before, worker, token)
+    return answered(answer and '' or T.state, answer, {})
+  end
   if T.state ~= 'queued' and T.state ~= 'waiting' then return {T.state or 'unknown'} end
 
   local by = {worker = worker, token = token}
@@ -26,9 +29,8 @@ local function route(t, worker, token)
   end
   if not answer then
     hand_back(id, lease(id), S, grants)
-    answer = 'suspect'
   end
-  return {answer, unpack(grants)}
+  return answered(answer and '' or 'suspect', answer, grants)
 end
 
 return each(3, route)

@@ -4,7 +4,7 @@
 -- Times in µs, 0 = none; no job: both empty.
 -- Records each task, puts it into the order, and pushes its route job when broker and ledger are one Redis: then no death of the API comes
 -- between. Grants nothing: the job does.
--- Returns for each {created | exists | conflict | full | signatures | share, task, submitted at, 1 when a route job is wanted and was not pushed}.
+-- Returns for each, in one list (see `each` in the prelude), created | exists | conflict | full | signatures | share, task, submitted at, 1 when a route job is wanted and was not pushed.
 -- Refusals change nothing.
 local FIELDS = 22
 
@@ -54,5 +54,7 @@ local function submit(t, digest, rank, sig, terms, floor, data, requirements, at
 end
 
 local replies = {}
-for i = 1, #ARGV, FIELDS do replies[#replies + 1] = submit(unpack(ARGV, i, i + FIELDS - 1)) end
+for i = 1, #ARGV, FIELDS do
+  for _, part in ipairs(submit(unpack(ARGV, i, i + FIELDS - 1))) do replies[#replies + 1] = part end
+end
 return replies
