@@ -36,12 +36,11 @@ CHECK = """
       if one[1] ~= two[1] then return tonumber(one[1]) < tonumber(two[1]) end
       return tonumber(one[2]) < tonumber(two[2])
     end
-    for _, state in ipairs({'queued', 'waiting'}) do
-      for _, u in ipairs(redis.call('ZRANGE', 'tasks:' .. state, 0, -1)) do
-        local other = redis.call('HMGET', 'task:' .. u, 'priority', 'stamp', 'sig')
-        if better(other, mine) and redis.call('HEXISTS', 'ledger', other[1]) == 0 and fits(other[3]) then
-          say('L5 ' .. t .. ' granted before ' .. u)
-        end
+    for _, u in ipairs(redis.call('ZRANGE', 'tasks:all', 0, -1)) do
+      local other = redis.call('HMGET', 'task:' .. u, 'priority', 'stamp', 'sig', 'state')
+      local runnable = other[4] == 'queued' or other[4] == 'waiting'
+      if runnable and better(other, mine) and redis.call('HEXISTS', 'ledger', other[1]) == 0 and fits(other[3]) then
+        say('L5 ' .. t .. ' granted before ' .. u)
       end
     end
   end

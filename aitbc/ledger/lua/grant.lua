@@ -40,8 +40,8 @@ end
 -- The lease begins; returns what the task's record must hold of it. `by`: {worker, token hash}.
 local function begun(id, by, t, a, A, T)
   T.attempt, T.deadline = (T.attempt or 0) + 1, now + (T.run_timeout or USUAL_RUN)
-  call('ZADD', LEASES, int(T.deadline + SLACK), id)
-  call('SADD', OF_WORKER .. by.worker, id)
+  rank_in(LEASES, int(T.deadline + SLACK), id)
+  file_in(OF_WORKER .. by.worker, id)
   if not watched[by.worker] then call('ZADD', WORKERS, now + WORKER_TTL, by.worker) end -- one thought dead is watched again
   watched[by.worker] = true
   if is_suspect(T) then call('HSET', SUSPECTS, by.worker, id) end
@@ -83,15 +83,15 @@ local function grant(a, A, best, T, by)
   local id = t .. ':' .. number
   call('ZREM', WAITING .. best.head, t)
   set_head(best.head, best.rank, best.behind)
-  call('ZREM', TASKS .. T.state, t)
-  call('ZADD', TASKS .. 'running', at, t)
+  rank_out(TASKS .. T.state, t)
+  rank_in(TASKS .. 'running', at, t)
   call('SADD', OF_AGENT .. a, id)
   if by and may_begin(T, by.worker) then
     call('HSET', TASK .. t, 'state', 'running', 'agent', a, 'lease', id, 'grants', number, begun(id, by, t, a, A, T))
     by.answer = needs(id, t, a, A, T)
   else
     call('HSET', TASK .. t, 'state', 'running', 'agent', a, 'lease', id, 'grants', number, 'granted_at', at, 'wait', 10)
-    call('ZADD', LEASES, int(now + 10 * S), id)
+    rank_in(LEASES, int(now + 10 * S), id)
   end
   if T.watched then tell(t, 'running', 'a', a) end
   granted[id] = {t, a, A, T}

@@ -63,7 +63,7 @@ local function try_begin(id, worker, token)
   end
   if room(A) == 0 then return nil, 'refused', L end
   if not may_begin(L, worker) then return nil, 'suspect', L end
-  call('ZREM', LEASES, id)
+  rank_out(LEASES, id)
   return begin(id, {worker = worker, token = token}, L.task, L.agent, A, L)
 end
 
@@ -147,12 +147,12 @@ local function measure(id, L)
   call('HINCRBY', MEASURED, 'lease:accepted:us', math.max(0, us))
 end
 
--- The first write of what ends a lease; settle(L.agent) must follow.
+-- The first write of what ends a lease, one that passes when Redis is out of memory; settle(L.agent) must follow.
 local function free(id, L)
-  call('ZREM', LEASES, id)
   call('SREM', OF_AGENT .. L.agent, id)
+  rank_out(LEASES, id)
   if L.worker then
-    call('SREM', OF_WORKER .. L.worker, id)
+    file_out(OF_WORKER .. L.worker, id)
     if not L.async then clear_suspect(id, L)
     else
       call('SREM', ASYNC, id)

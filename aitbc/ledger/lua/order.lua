@@ -32,8 +32,8 @@ local function heads_of(rank) return call('ZRANGEBYSCORE', HEADS, rank * RANK, r
 
 -- From one state's listing to another's (docs/keys.md says by what each is ordered), with further fields of the record.
 local function become(t, from, to, at, ...)
-  call('ZREM', TASKS .. from, t)
-  call('ZADD', TASKS .. to, at, t)
+  rank_out(TASKS .. from, t)
+  rank_in(TASKS .. to, at, t)
   call('HSET', TASK .. t, 'state', to, ...)
 end
 

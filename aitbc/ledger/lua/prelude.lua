@@ -35,6 +35,45 @@ local function one_of(value, first)
   return #ARGV < first
 end
 
+-- Members of sets that no step of the same script reads: listings by state, leases by their end, leases of a worker. A script that takes many
+-- steps keeps what came of each member and writes a set once, at its end: a command costs more than what it does.
+local kept
+local function keep(add, remove, key, member, value)
+  if not kept then
+    if not value then return call(remove, key, member) end
+    if add == 'ZADD' then return call(add, key, value, member) end
+    return call(add, key, member)
+  end
+  kept[key] = kept[key] or {add = add, remove = remove, members = {}}
+  kept[key].members[member] = value
+end
+local function rank_in(key, score, member) keep('ZADD', 'ZREM', key, member, score) end
+local function rank_out(key, member) keep('ZADD', 'ZREM', key, member, false) end
+local function file_in(key, member) keep('SADD', 'SREM', key, member, true) end
+local function file_out(key, member) keep('SADD', 'SREM', key, member, false) end
+
+-- What came of a set's members: those that left it, or those that are in it. Lua unpacks no more than 8,000 values.
+local function write_set(key, set, removing)
+  local command, words = removing and set.remove or set.add, {}
+  for member, value in pairs(set.members) do
+    if not value == removing then
+      if command == 'ZADD' then words[#words + 1] = value end
+      words[#words + 1] = member
+      if #words >= 4000 then
+        call(command, key, unpack(words))
+        words = {}
+      end
+    end
+  end
+  if words[1] then call(command, key, unpack(words)) end
+end
+
+-- Removals first: they pass when Redis is out of memory, and after them the rest does.
+local function write_kept()
+  for key, set in pairs(kept) do write_set(key, set, true) end
+  for key, set in pairs(kept) do write_set(key, set, false) end
+end
+
 -- Counters. A script that takes many steps adds them up and writes each once, at its end.
 local sums
 local function count(key, field, n)
@@ -48,7 +87,7 @@ end
 -- script (its functions, the clock, the settings) is paid once.
 local function each(width, step)
   local replies, n = {}, 0
-  sums = {}
+  sums, kept = {}, {}
   for i = 1, #ARGV, width do
     local done, reply = pcall(step, unpack(ARGV, i, i + width - 1))
     n = n + 1
@@ -59,6 +98,7 @@ local function each(width, step)
     elseif type(reply) == 'table' then replies[n] = reply
     else replies[n] = redis.error_reply('Error running script ' .. reply) end -- as Redis says it itself
   end
+  write_kept()
   for key, fields in pairs(sums) do
     for field, n in pairs(fields) do call('HINCRBY', key, field, n) end
   end

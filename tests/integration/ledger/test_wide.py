@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import redis
 
-from aitbc.ledger import leases, tasks
+from aitbc.ledger import leases, scripts, tasks
 from aitbc.ledger.pipeline import WIDEST
 from aitbc.model.lease import token_hash
 from aitbc.model.outcome import Outcome, Verdict
@@ -121,3 +121,20 @@ def test_a_demoted_master_is_left_though_the_refusals_are_inside(own_redis, desk
         return await asyncio.gather(*calls)
 
     assert [one.attempt.task_id for one in piped(own_redis.url, work)] == names
+
+
+def test_a_script_that_grants_thousands(own_redis, desk):
+    """More members than Lua unpacks at once: each step grants its 64, those before the task that it asks for."""
+    desk.agent("b", 5_000)
+    names = [f"t{n}" for n in range(WIDEST * scripts.FIXED["GRANTS"] + WIDEST)]
+
+    async def work(pipe):
+        await together(pipe, [tasks.submit(new_task(name)) for name in names])
+        return await together(pipe, map(route, names[-WIDEST:]))
+
+    routed = piped(own_redis.url, work)
+    granted = [grant.lease_id for one in routed for grant in one.grants] + [one.attempt.lease_id for one in routed]
+    assert len(granted) == len(set(granted)) == WIDEST * scripts.FIXED["GRANTS"]
+    assert desk.redis.zcard("leases") == desk.redis.zcard("tasks:running") == len(granted)
+    desk.sweep()  # goes on where the steps ended at their limit
+    assert desk.violations() == []

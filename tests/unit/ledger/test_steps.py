@@ -46,7 +46,7 @@ def test_a_submit():
     sent = tasks.submit(task)
     assert sent.script == "submit"
     assert sent.args == ("t", "d", 2, "any", "", 0, "{}", "{}", 3, 1500000, 0, 2000000, 0, "", "1", "", "", "", "", "", "", "")
-    assert sent.parse([[b"created", b"t", 1000000, 1]]) == tasks.Submitted(
+    assert sent.parse([b"created", b"t", 1000000, 1]) == tasks.Submitted(
         "t", "1970-01-01T00:00:01.000000+00:00", created=True, publish=True
     )
 
@@ -56,7 +56,7 @@ def test_a_submit_with_its_job_and_many():
     assert tasks.submit(task, Job("high", b"{}")).args[-2:] == ("high", b"{}")
     sent = tasks.submit_many([(task, Job("high", b"{}")), (task, None)])
     assert sent.args == tasks.submit(task, Job("high", b"{}")).args + tasks.submit(task).args
-    created, conflict, full = sent.parse([[b"created", b"t", 1, 0], [b"conflict", b"t", 1, 0], [b"full", b"t", 1, 0]])
+    created, conflict, full = sent.parse([b"created", b"t", 1, 0, b"conflict", b"t", 1, 0, b"full", b"t", 1, 0])
     assert (created.publish, type(conflict), type(full)) == (False, Conflict, Full)
 
 
@@ -121,7 +121,7 @@ def test_an_outcome_and_its_digest():
 def test_refusals_of_begin_and_finish():
     assert leases.begin("t:1", "w", "h").parse([b"gone"]) == leases.Begun(None, "gone", [])
     assert leases.finish("t:1", "h", Outcome(Verdict.FINAL)).parse([b"gone"]) == leases.Ended("gone", None, [])
-    returned = leases.route("t", "w", "h").parse([b"returned", b"u:2 3 0"])
+    returned = leases.route("t", "w", "h").parse([b"returned", b"", b"u:2 3 0"])
     assert returned.grants == [Grant("u:2", Priority.NORMAL)]
 
 
