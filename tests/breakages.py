@@ -86,6 +86,9 @@ GRANTS = (
     _lua("an agent leaves agents:active late", "agent", "call(listed and 'SADD' or 'SREM', ACTIVE, a)", "call('SADD', ACTIVE, a)"),
     _lua("a grant is not counted at once", "grant", "A.active, A._seq, A.used = A.active + 1,", "A.active, A._seq, A.used = A.active,"),
     _lua("what is over the limit of grants is forgotten", "grant", "call('SADD', UNSETTLED, a)"),
+    _lua("members that no step reads are not written", "prelude", "  write_kept()\n  for key, fields", "  for key, fields"),
+    _lua("a member that left its set stays", "prelude", "for key, set in pairs(kept) do write_set(key, set, true) end"),
+    _lua("more members at once than Lua unpacks", "prelude", "if #words >= 4000 then", "if #words >= 40000 then"),
     _lua("the lowest priority first", "order", "for p = 0, 4 do", "for p = 4, 0, -1 do"),
     _lua(
         "a paused queue is granted",

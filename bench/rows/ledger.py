@@ -17,7 +17,7 @@ def run(lab: Lab) -> Result:
         try:
             for count, signatures in ((FULL, 1), (100_000, 1), (FULL, 256)):
                 row = Bench(server, count, signatures).run()
-                rows.append((f"{count:,}, {signatures}", *(f"{row[name]:.0f}" for name in COLUMNS)))
+                rows.append((f"{count:,}, {signatures}", *(row[name] for name in COLUMNS)))
         finally:
             server.close()
-    return Result([Table("The ledger's steps, µs in Redis", ("agents, signatures of each full one", *COLUMNS), rows)])
+    return Result([Table("The ledger's steps, µs in Redis / commands", ("agents, signatures of each full one", *COLUMNS), rows)])
