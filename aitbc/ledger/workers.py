@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aitbc.ledger.step import Step, texts
+from aitbc.ledger.step import Step, text, texts
 
 NOTHING: Mapping[str, int] = {}
 ALIVE_SECONDS = 10.0
@@ -42,6 +42,21 @@ def alive(
 def leave(worker: str) -> Step[int]:
     """Forget a worker that stops in order and holds nothing. Returns the leases it still holds (then it is not forgotten)."""
     return Step("leave", (worker,), int)
+
+
+def full(agents: int) -> Step[str]:
+    """Why work that has its agent waits: no worker has room for the call; empty when that is not so. Looks at so many agents at most."""
+
+    def parse(reply: list[Any]) -> str:
+        if not reply:
+            return ""
+        waiting, places, largest, slots = int(reply[0]), int(reply[1]), text(reply[2]), int(reply[3])
+        said = f"workers_full: tasks that have their agent wait ({waiting}), for the {places} places of all workers are taken"
+        if 4 * slots > places:
+            said += f"; agent {largest} alone has {slots} slots"
+        return f"{said}: start another worker, or raise AITBC_WORKER_CONCURRENCY"
+
+    return Step("workers_full", (agents,), parse)
 
 
 def count() -> Step[int]:

@@ -11,6 +11,7 @@ from aitbc.ledger import agents, workers
 from aitbc.ledger.redis_state import RedisState, look
 from aitbc.model.agent import AgentStatus, AgentType
 from aitbc.tasks import enqueue
+from aitbc.telemetry.metrics import MOST_AGENTS
 from aitbc.web import answers, openapi
 from aitbc.web.answers import Answer
 from aitbc.web.parts import parts, run
@@ -46,7 +47,9 @@ def ready() -> Answer:
     missing = [*redis.problems, *_missing(broker=enqueue.broker_alive(), workers_alive=alive, asked=not redis.problems)]
     if missing:
         raise TryLater("not ready: " + "; ".join(missing), retry_after=2)
-    return {"status": "ready", "service": SERVICE, "workers": alive, "warnings": redis.warnings, "timestamp": answers.now()}
+    full = run(workers.full(MOST_AGENTS))
+    warnings = [*redis.warnings, *([full] if full else [])]
+    return {"status": "ready", "service": SERVICE, "workers": alive, "warnings": warnings, "timestamp": answers.now()}
 
 
 @blueprint.get("/registry/stats")

@@ -31,6 +31,16 @@ def test_ready(client, fleet):
     assert answer.json["warnings"] == ["L1 does not hold: appendonly is off"]
 
 
+def test_full_workers_are_a_warning(client, fleet, ledger):
+    fleet()
+    ledger.run(workers.alive("w@x:0123456789abcdef", room=0))
+    client.post("/tasks/submit", json={"task_data": {}})
+    assert client.get("/ready").json["warnings"][1:] == []
+    client.post("/agents/register", json={"agent_id": "a", "agent_type": "worker", "endpoints": {"http": "http://127.0.0.1:9"}})
+    (full,) = client.get("/ready").json["warnings"][1:]
+    assert full.startswith("workers_full: tasks that have their agent wait (1), for the 0 places of all workers are taken; agent a alone")
+
+
 @pytest.mark.parametrize(
     ("lacking", "words"),
     [({"broker": False}, "broker"), ({"worker": False}, "worker"), ({"problems": ["this Redis is a slave, not a master"]}, "not a master")],

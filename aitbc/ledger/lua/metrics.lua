@@ -20,13 +20,7 @@ while ARGV[i] ~= '' do
 end
 for n = i + 1, #ARGV do statuses[#statuses + 1] = call('SCARD', WITH .. 'status:' .. ARGV[n]) end
 
-local held, places, told = 0, 0, 0
-for _, w in ipairs(call('ZRANGE', WORKERS, 0, 255)) do
-  held = held + call('SCARD', OF_WORKER .. w)
-  local free = call('HGET', ROOM, w)
-  if free then places, told = places + free, told + 1 end
-end
-
+local held, free, told = places()
 local agents = {}
 for _, a in ipairs(call('ZRANGE', AGENTS, 0, ARGV[1] - 1)) do
   local A = get(AGENT .. a, {'max_concurrency', 'health_score', '_health_at', '_listed', 'breaker'})
@@ -36,5 +30,5 @@ end
 return {call('HGETALL', STATS), call('HGETALL', MEASURED), sizes, ages, paused, states,
   {call('ZCARD', LEASES), held, call('SCARD', ASYNC)},
   {call('ZCARD', AGENTS), call('SCARD', ACTIVE), call('ZCARD', COOLDOWN), call('SCARD', HALF_OPEN)}, statuses,
-  {call('ZCARD', WORKERS), call('ZCOUNT', POLLING, at, '+inf'), places, told}, now - (call('HGET', LEDGER, 'swept') or now),
+  {call('ZCARD', WORKERS), call('ZCOUNT', POLLING, at, '+inf'), free, told}, now - (call('HGET', LEDGER, 'swept') or now),
   call('ZCARD', SIGS), setting('strategy') or DEFAULT_STRATEGY, unpack(agents)}

@@ -129,6 +129,17 @@ end
 -- A first write that passes when Redis is out of memory; after it the others pass too. For steps that have no ZREM of their own.
 local function pass_when_full() call('ZREM', LEASES, '') end
 
+-- Of the first 256 workers: calls that they hold, places that are free, and how many said so.
+local function places()
+  local held, free, told = 0, 0, 0
+  for _, w in ipairs(call('ZRANGE', WORKERS, 0, 255)) do
+    held = held + call('SCARD', OF_WORKER .. w)
+    local room = call('HGET', ROOM, w)
+    if room then free, told = free + room, told + 1 end
+  end
+  return held, free, told
+end
+
 -- Microseconds since 1970 as ISO-8601 UTC. Days to date: http://howardhinnant.github.io/date_algorithms.html (civil_from_days).
 local function iso(us)
   local floor, seconds = math.floor, math.floor(us / S)

@@ -48,6 +48,7 @@ STEPS = {
     "alive": workers.alive("w1"),
     "leave": workers.leave("w2"),
     "count": workers.count(),
+    "full": workers.full(10),
     "create key": access.create_key(KEY, "me"),
     "revoke key": access.revoke_key(KEY, "me"),
     "read key": access.read_key("0"),

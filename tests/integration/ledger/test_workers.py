@@ -29,6 +29,26 @@ def test_only_workers_that_take_jobs_count(sound):
     assert sound.run(workers.count()) == 0
 
 
+def test_full_workers_are_told_of_and_the_agent_that_takes_most_of_them(sound):
+    sound.agent("a", 4)
+    sound.agent("b", 1)
+    assert sound.run(workers.full(10)) == ""  # no worker has said anything
+    sound.run(workers.alive("w1", first=True, room=2))
+    for name in ("t1", "t2", "t3"):
+        sound.task(name)
+    sound.route("t1")
+    sound.route("t2")
+    sound.sweep_for_lost_jobs()  # grants t3
+    assert sound.run(workers.full(10)) == ""  # as far as is known there is room
+    sound.run(workers.alive("w1", room=0))
+    assert sound.run(workers.full(10)) == (
+        "workers_full: tasks that have their agent wait (1), for the 2 places of all workers are taken; agent a alone has 4 slots: "
+        "start another worker, or raise AITBC_WORKER_CONCURRENCY"
+    )
+    sound.begin(sound.field("t3", "lease"))
+    assert sound.run(workers.full(10)) == ""
+
+
 def crash(desk, task, worker, *neighbours):
     """This worker begins the task beside its neighbours and dies."""
     for name in (task, *neighbours):
