@@ -48,7 +48,7 @@ schemathesis: install  ## The API against its own OpenAPI: 60 examples a call an
 	$(TEST_ENV) AITBC_SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),60) AITBC_SCHEMATHESIS_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(BIN)/pytest -q --timeout 1800 tests/contract/test_openapi.py -k schemathesis
 
-mutants: install  ## Break the protocol on purpose: each breakage must be noticed (10 minutes)
+mutants: install  ## Break the protocol on purpose: each breakage must be noticed (an hour)
 	$(BIN)/python -m tests.mutants
 
 soak: install  ## Random kill -9 under load: make soak MINUTES=30 SEED=7
@@ -81,7 +81,7 @@ $(BENCH_INSTALLED): $(INSTALLED) constraints-bench.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt -r constraints-dev.txt -r constraints-bench.txt
 	touch $@
 
-bench: $(BENCH_INSTALLED)  ## Measure beside Celery, taskiq, dramatiq and no queue at all; writes docs/bench (25 minutes)
+bench: $(BENCH_INSTALLED)  ## Measure beside Celery, taskiq, dramatiq and no queue at all; writes docs/bench (17 to 25 minutes)
 	bash tests/install-system-packages
 	$(TEST_ENV) $(BIN)/python -m bench --write
 
