@@ -174,8 +174,6 @@ SUBMITS_AND_SWEEPS = (
     _lua("retries by hand are unbounded", "retry", "if not may_live() then return {'full'} end"),
     _lua("a new agent is registered in a full Redis", "register", "if old then pass_when_full() end", "pass_when_full()"),
     _lua("one signature too many", "signature", "call('ZCARD', SIGS) >= MAX_SIGS", "call('ZCARD', SIGS) > MAX_SIGS"),
-    _lua("one signature of a key too many", "signature", "by, 1) <= SIGS_SHARE", "by, 1) <= SIGS_SHARE + 1"),
-    _lua("a refused signature is counted as brought", "signature", "  call('HINCRBY', BROUGHT, by, -1)\n", ""),
     _lua("an agent that came to fit more grants nothing", "grant", "if tonumber(A._tenth) ~= tenth then had_room = nil end"),
     _lua("an agent with room grants what has jobs under way", "grant", " and not had_room"),
     _lua("the sweep takes what has jobs under way", "sweep_match", "now - since >= PATIENCE", "true"),
@@ -300,6 +298,8 @@ OUTCOMES = (
 )
 
 KEYS = (
+    _lua("one signature of a key too many", "signature", "by, 1) <= SIGS_SHARE", "by, 1) <= SIGS_SHARE + 1"),
+    _lua("a refused signature is counted as brought", "signature", "  call('HINCRBY', BROUGHT, by, -1)\n", ""),
     _lua("a trimmed task stays in its owner's list", "lifecycle", "if T.owner then call('ZREM', OWN_TASKS .. T.owner, t) end"),
     _lua("an agent that is gone stays in its owner's list", "agent", "if owner then call('ZREM', OWN_AGENTS .. owner, a) end"),
     _lua("any key registers over any agent", "register", "and (owned or old._secret) and old._secret ~= may then", "and false then"),

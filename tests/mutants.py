@@ -27,7 +27,7 @@ SLOW = "tests/integration/ledger/test_limits.py::test_ten_thousand_slots_meet_a_
 LEDGER = "ledger/"
 CLIENTS = ("test_pipeline.py", "test_clients.py", "test_convoy.py")
 """Tests of how scripts are sent, not of what they do."""
-OF_KEYS = [f"tests/contract/test_{name}.py" for name in ("owners", "key_matrix", "api_keys")]
+OF_KEYS = [f"tests/contract/test_{name}.py" for name in ("shares", "owners", "key_matrix", "api_keys")]
 ELSEWHERE = {
     "dispatch": ["tests/unit/dispatch/test_outcome.py"],
     "tasks": ["tests/integration/system/test_worker_life.py", "tests/integration/system/test_answers.py"],
