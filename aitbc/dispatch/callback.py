@@ -12,7 +12,7 @@ from aitbc.dispatch.guard import Guard, parse_url
 from aitbc.dispatch.kept import Connections
 from aitbc.dispatch.own import Lookup, system_lookup
 from aitbc.dispatch.request import COMMON_HEADERS, Origin, Request
-from aitbc.dispatch.signing import key_of, sign
+from aitbc.dispatch.signing import key_of, webhook_headers
 from aitbc.errors import Invalid, Misconfigured
 from aitbc.settings import Settings
 
@@ -73,10 +73,8 @@ class Messenger:
 
     def _request(self, url: str, message: Message, timestamp: int) -> Request:
         body = message.body
-        headers = {**COMMON_HEADERS, "webhook-id": message.message_id, "webhook-timestamp": str(timestamp)}
-        if self._secret:
-            headers["webhook-signature"] = sign(self._secret, message.message_id, timestamp, body)
-        return Request(parse_url(url), headers, body)
+        signed = webhook_headers(self._secret, message.message_id, timestamp, body)
+        return Request(parse_url(url), COMMON_HEADERS | signed, body)
 
 
 def origin_of(url: str) -> Origin:

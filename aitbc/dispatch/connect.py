@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 from aiohappyeyeballs import start_connection
 
 from aitbc.bounded import Bounded
-from aitbc.dispatch.guard import Guard, is_literal
+from aitbc.dispatch.address import is_literal
+from aitbc.dispatch.guard import Guard
 from aitbc.dispatch.own import Lookup
 from aitbc.dispatch.request import Origin
 

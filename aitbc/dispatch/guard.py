@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from yarl import URL
 
+from aitbc.dispatch.address import is_literal, unwrapped
 from aitbc.dispatch.own import Lookup, Own, Target, of_settings, system_lookup
 from aitbc.errors import AddressRefused, Misconfigured
 from aitbc.settings import Settings
@@ -101,7 +102,7 @@ class Guard:
         `port`: where it is to be called, if known.
         """
         try:
-            address = _unwrapped(ip_address(text))
+            address = unwrapped(ip_address(text))
         except ValueError:
             raise AddressRefused("not an IP address", host or repr(text[:80])) from None
         if why := self._refusal(address, host or text, port):
@@ -142,7 +143,7 @@ class Guard:
         """Refuse the coordinator's own ports; blocks while names are looked up. Raises AddressRefused."""
         if self._named(host, port, exactly=True):
             return
-        reached = (each for text in addresses for each in _reached(_unwrapped(ip_address(text))))
+        reached = (each for text in addresses for each in _reached(unwrapped(ip_address(text))))
         if self._own.named(host, port) or any(self._own.at(address, port) for address in reached):
             why = f"a port of the coordinator itself (API, Flower, Redis or broker), refused unless {HOSTS_SETTING} lists it as host:port"
             raise AddressRefused(why, f"{host} port {port}")
@@ -186,15 +187,6 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv4Address):
         return address.is_global and not address.is_multicast and not any(address in network for network in _NOT_PUBLIC_V4)
     return address.is_global and address in _UNICAST_V6 and not any(address in network for network in _NOT_PUBLIC_V6)
-
-
-def is_literal(host: str) -> bool:
-    """An IP address in its canonical form, rather than a name."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 @lru_cache(maxsize=4096)
@@ -248,11 +240,6 @@ def _host(text: str) -> Host:
             " comma-separated"
         )
     return Host("." * wild + host, url.explicit_port)
-
-
-def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """The IPv4 address inside ::ffff:a.b.c.d, which is where such a connect goes."""
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _reached(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from aitbc.dispatch.address import is_literal, unwrapped
 from aitbc.settings import Settings
 
 Lookup = Callable[[str, int], Sequence[str]]
@@ -50,17 +51,16 @@ class Own:
 
     def _addresses(self, target: Target) -> Iterator[IPv4Address | IPv6Address]:
         host, port, by_name = target
-        if by_name and not _is_literal(host):
+        if by_name and not is_literal(host):
             return
         try:
-            found = [host] if _is_literal(host) else list(self._lookup(host, port))
+            found = [host] if is_literal(host) else list(self._lookup(host, port))
         except OSError:
             found = []
         if found:
             self._known[host, port] = found
         for text in self._known.get((host, port), ()):
-            address = ip_address(text)
-            yield getattr(address, "ipv4_mapped", None) or address
+            yield unwrapped(ip_address(text))
 
 
 def of_settings(settings: Settings) -> list[Target]:
@@ -93,14 +93,6 @@ def _of_url(url: str) -> Iterator[tuple[str, int]]:
             yield (split.hostname or "").removesuffix("."), split.port or _PORTS.get(scheme.lower(), 0)
         except ValueError:
             continue  # who connects to it says what is wrong with it
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_here(address: IPv4Address | IPv6Address) -> bool:

@@ -11,7 +11,7 @@ from yarl import URL
 
 from aitbc.dispatch.guard import parse_url
 from aitbc.dispatch.reading import ACCEPTED_ENCODINGS
-from aitbc.dispatch.signing import sign
+from aitbc.dispatch.signing import webhook_headers
 from aitbc.model.lease import Attempt
 
 PATH = "/tasks/execute"
@@ -98,17 +98,13 @@ def build_http(attempt: Attempt, terms: Terms) -> Request:
             "callback": _callback(f"{terms.callback_base}/tasks/{task_id}", terms.token),
         }
     )
-    timestamp = int(terms.now)
     headers = {
         **headers_of(attempt, accept="application/json"),
-        "webhook-id": task_id,
-        "webhook-timestamp": str(timestamp),
+        **webhook_headers(terms.secret, task_id, int(terms.now), body),
         "X-Task-Attempt": str(attempt.attempt),
         "X-Task-Deadline": deadline,
         "X-Task-Timeout": f"{terms.seconds:.3f}",
     }
-    if terms.secret:
-        headers["webhook-signature"] = sign(terms.secret, task_id, timestamp, body)
     return Request(execute_url(attempt.url), headers, body)
 
 

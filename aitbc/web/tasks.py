@@ -8,7 +8,8 @@ from dataclasses import replace
 from flask import Response, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 
-from aitbc.dispatch.guard import is_literal, parse_url
+from aitbc.dispatch.address import is_literal
+from aitbc.dispatch.guard import parse_url
 from aitbc.errors import Full, Unauthorized
 from aitbc.ledger import tasks as steps
 from aitbc.ledger.redis_state import look

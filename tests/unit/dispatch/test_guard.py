@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import pytest
 
 from aitbc.dispatch import guard as guard_module
-from aitbc.dispatch.guard import MOST_URL, Guard, is_literal, parse_url
+from aitbc.dispatch.address import is_literal
+from aitbc.dispatch.guard import MOST_URL, Guard, parse_url
 from aitbc.dispatch.own import Target, of_settings, system_lookup
 from aitbc.errors import AddressRefused, Misconfigured
 from aitbc.settings import Settings
