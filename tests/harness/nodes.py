@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from aitbc.agent.presence import Presence
 from tests.harness.agents import HttpAgent, unevenly
 from tests.harness.cluster import Api
@@ -219,6 +221,12 @@ class CutOff:
         completed = sum(task["state"] == "completed" for task in tasks.values())
         figures = f"{len(tasks)} accepted, {completed} completed, 0 lost, {sends:.3f} sends each, the slowest {self.slowest(tasks):.1f} s"
         return f"{self.world.name}: {self.when()}; after the heal {in_words(self.resumed)}; {figures}"
+
+    def went_on(self, tasks: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+        """Print the row's figures; every node went on within 5 s."""
+        with capsys.disabled():
+            print("\n" + self.told(tasks))
+        assert max(self.resumed.values()) < 5, self.resumed
 
     def when(self) -> str:
         """Of the cut and the heal, in UTC."""
